@@ -1,0 +1,33 @@
+"""Language models, measured: the package that the course's notebooks build, one idea a file.
+
+Letters: B batch, T tokens of this call, C channels of the stream, V vocabulary, H heads,
+         D channels per head, N examples or characters in a file, S tokens in the cache.
+"""
+import os
+from importlib import import_module
+
+# Waiting OpenMP threads spin, which on a busy machine costs a factor of ten; read once, when torch is imported.
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+
+from lmcore.check import expect, same  # noqa: E402
+from lmcore.evaluate import Score, evaluate  # noqa: E402
+from lmcore.tokenizers import CharTokenizer, WordTokenizer  # noqa: E402
+
+__version__ = "0.1.0"
+__all__ = ["CharTokenizer", "Grammar", "KneserNey", "NGram", "Score", "WordTokenizer", "__version__", "data",
+           "evaluate", "expect", "plots", "same"]
+
+# Imported at the first use, so that `import lmcore` stays quick.
+LATER = {"Grammar": "grammar", "KneserNey": "ngrams", "NGram": "ngrams"}
+
+
+def __getattr__(name: str) -> object:
+    if name in LATER:
+        return getattr(import_module(f"lmcore.{LATER[name]}"), name)
+    if name in ("data", "grammar", "ngrams", "plots"):
+        return import_module(f"lmcore.{name}")
+    raise AttributeError(f"lmcore has no {name!r}; it has {', '.join(__all__)}")
+
+
+def __dir__() -> list[str]:
+    return __all__
