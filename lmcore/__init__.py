@@ -6,12 +6,12 @@ Letters: B batch, T tokens of this call, C channels of the stream, V vocabulary,
 import os
 from importlib import import_module
 
-# Waiting OpenMP threads spin, which on a busy machine costs a factor of ten; read once, when torch is imported.
+# Waiting OpenMP threads spin, which on a busy machine costs a factor of ten; torch reads this when imported.
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
-from lmcore.check import expect, same  # noqa: E402
-from lmcore.evaluate import Score, evaluate  # noqa: E402
-from lmcore.tokenizers import CharTokenizer, WordTokenizer  # noqa: E402
+from lmcore.check import expect, same
+from lmcore.evaluate import Score, evaluate
+from lmcore.tokenizers import CharTokenizer, WordTokenizer
 
 __version__ = "0.1.0"
 __all__ = ["CharTokenizer", "Grammar", "KneserNey", "NGram", "Score", "WordTokenizer", "__version__", "data",

@@ -21,7 +21,7 @@ class Model(Protocol):
 
 @dataclass(frozen=True)
 class Score:
-    """What `evaluate` found. The intervals hold the true mean 95 times in 100, documents being what varies."""
+    """What `evaluate` found, with 95 % intervals for the mean over other documents of the same kind."""
 
     nats_per_token: float
     interval: tuple[float, float]                  # of nats_per_token
