@@ -1,0 +1,149 @@
+"""Documents to learn from: `load` gives them, `splits` cuts them into train, validation and test.
+
+    docs  = lm.data.load("names")           # list of strings, one a document; also load("my.txt")
+    parts = lm.data.splits("names")         # {"train": [...], "val": [...], "test": [...]}
+
+Some sets are not in the course but fetched when first asked for. A notebook asks first, so that whoever
+is offline goes on without the section (cells tagged `needs-data`; the printed line begins "Skipped:"):
+
+    if lm.data.available("names-2019"):
+        parts = lm.data.splits("names-2019", how="lecture")
+    else:
+        print(lm.data.missing("names-2019"))
+
+What there is, whose it is and under which licence: data/README.md and data/registry.toml.
+"""
+import hashlib
+import random
+from pathlib import Path
+
+from lmcore.data import generated, read
+from lmcore.data.files import Unavailable, find, path, registry, ways
+
+__all__ = ["Unavailable", "available", "load", "log2p", "missing", "part_of", "path", "records", "splits"]
+SHARES = (80, 10, 10)                                   # percent for train, val, test
+
+
+def load(name: str | Path) -> list[str]:
+    """All documents of a registered set or of a text file, in order, repeats included.
+
+    A reader's own file, in UTF-8, holds one document a line; if it has blank lines, the documents are
+    the blocks between them.
+
+    Raises: Unavailable if the set cannot be had here; OSError or ValueError if a file cannot be read.
+    """
+    if name in generated.SETS:
+        return [text for part in generated.parts(name).values() for text, _ in part]
+    if name not in registry()["sets"]:
+        return read.own_text(Path(name), [*registry()["sets"], *generated.SETS])
+    return [doc for file in _files(name) for doc in _documents(name, file)]
+
+
+def splits(source: str | Path | list[str], how: str = "hash") -> dict[str, list[str]]:
+    """Cut a set, a file or a list of documents into train, val and test.
+
+    how="hash":    repeats are dropped, then each document goes where `part_of` says; sets that come
+                   cut from their makers keep that cut.
+    how="lecture": the cut of the lectures, for comparison only: shuffle with seed 42, repeats included,
+                   80/10/10 by count; for shakespeare the first 90 % of the characters and the rest.
+
+    Raises: ValueError if a part would be empty.
+    """
+    if how not in ("hash", "lecture"):
+        raise ValueError(f'how is "hash" or "lecture", got {how!r}')
+    entry = {} if isinstance(source, list) else registry()["sets"].get(source, {})
+    if how == "lecture":
+        parts = _lecture(source, entry)
+    elif isinstance(entry.get("files"), dict):
+        parts = _without_repeats({part: _documents(source, file) for part, file in entry["files"].items()})
+    elif not isinstance(source, list) and source in generated.SETS:
+        parts = {part: [text for text, _ in pairs] for part, pairs in generated.parts(source).items()}
+    else:
+        docs, shares = source if isinstance(source, list) else load(source), entry.get("shares", SHARES)
+        parts = {part: [] for part, _ in zip(("train", "val", "test"), shares)}
+        for doc in dict.fromkeys(docs):                 # repeats dropped, order kept
+            parts[part_of(doc, shares)].append(doc)
+    for part, docs in parts.items():
+        if not docs:
+            raise ValueError(f"no document for {part}: the text has too few; fifty or more are enough as a rule")
+    return parts
+
+
+def part_of(doc: str, shares: tuple[int, ...] = SHARES) -> str:
+    """The part a document belongs to: a function of its content alone, so no shuffle can change it.
+
+    The first 8 bytes of its sha256 are a number that falls anywhere with equal chance.
+
+    Units:  shares in percent, of train, val and (if three) test.
+    """
+    number = int.from_bytes(hashlib.sha256(doc.encode()).digest()[:8]) * 100 // 2**64   # 0 ... 99
+    if number < shares[0]:
+        return "train"
+    return "val" if number < shares[0] + shares[1] else "test"
+
+
+def log2p(name: str) -> dict[str, list[float]]:
+    """Of a generated set, the exact log-probability of each document, in the order of `splits`.
+
+    Units:  bits, all below zero.
+    """
+    if name not in generated.SETS:
+        raise ValueError(f"only {', '.join(generated.SETS)} have known probabilities, got {name!r}")
+    return {part: [bits for _, bits in pairs] for part, pairs in generated.parts(name).items()}
+
+
+def records(name: str) -> list[dict]:
+    """The rows of a set that is a table (instructions, gsm8k, blimp, ...), each with its named fields."""
+    if "text" not in registry()["sets"].get(name, {}):
+        tables = [key for key, entry in registry()["sets"].items() if "text" in entry]
+        raise ValueError(f"{name!r} is not a table; these are: {', '.join(tables)}")
+    return [row for file in _files(name) for row in read.table(path(file))]
+
+
+def available(name: str | Path) -> bool:
+    """Whether a set can be had here; it is fetched if need be, so that `load` then finds it."""
+    if name not in registry()["sets"]:
+        return name in generated.SETS or Path(name).is_file()
+    try:
+        return all(path(file) for file in _files(name))
+    except Unavailable:
+        return False
+
+
+def missing(name: str) -> str:
+    """One line for a reader who has to go on without a set: what is missing and how to get it."""
+    return next((f"Skipped: {ways(file)}" for file in _files(name) if find(file) is None), "")
+
+
+def _files(name: str) -> list[str]:
+    files = registry()["sets"][name]["files"]
+    return list(files.values()) if isinstance(files, dict) else files
+
+
+def _documents(name: str, file: str) -> list[str]:
+    entry, place = registry()["sets"][name], path(file)
+    if "text" in entry:
+        return [entry["text"].format_map(row) for row in read.table(place)]
+    return getattr(read, entry["read"])(place.read_bytes().decode())
+
+
+def _lecture(source: str | Path | list[str], entry: dict) -> dict[str, list[str]]:
+    if not isinstance(source, list) and (source in generated.SETS or isinstance(entry.get("files"), dict)):
+        raise ValueError(f'{source} comes cut by its makers; how="hash" gives that cut')
+    if entry.get("lecture") == "cut":
+        text = "".join(path(file).read_bytes().decode() for file in entry["files"])
+        at = int(0.9 * len(text))
+        return {"train": [text[:at]], "val": [text[at:]]}
+    docs = list(source) if isinstance(source, list) else load(source)
+    random.Random(42).shuffle(docs)
+    first, second = int(0.8 * len(docs)), int(0.9 * len(docs))
+    return {"train": docs[:first], "val": docs[first:second], "test": docs[second:]}
+
+
+def _without_repeats(parts: dict[str, list[str]]) -> dict[str, list[str]]:
+    """Each document once; one that two parts hold stays in the later, so that the test stays whole."""
+    seen, kept = set(), {}
+    for part in reversed(parts):
+        kept[part] = [doc for doc in dict.fromkeys(parts[part]) if doc not in seen]
+        seen.update(kept[part])
+    return {part: kept[part] for part in parts}

@@ -1,0 +1,156 @@
+"""Find a registered file: in the course itself, in a mirror, in the cache, at its address; always checked.
+
+The registry is data/registry.toml. A file is looked for in the course's own data folder, then in the
+folder named by LMCORE_MIRROR, then in the cache, then it is fetched. Its sha256 is compared each time.
+"""
+import difflib
+import hashlib
+import os
+import sys
+import tempfile
+import tomllib
+import zipfile
+from functools import cache
+from pathlib import Path
+
+HERE = Path(__file__).parents[1]                        # the package
+DATA = HERE / "_data" if (HERE / "_data").is_dir() else HERE.parent / "data"    # in a wheel, in a checkout
+
+
+class Unavailable(RuntimeError):
+    """A registered file that neither mirror, cache nor network can give; the message says how to get it."""
+
+
+@cache
+def registry() -> dict:
+    """data/registry.toml as a dictionary: `sets`, what `load` knows, and `files`, what they are made of."""
+    return tomllib.loads((DATA / "registry.toml").read_text(encoding="utf-8"))
+
+
+def near(name: str, known: list[str]) -> str:
+    """'; did you mean X?' for a name that is close to a known one, else nothing."""
+    close = difflib.get_close_matches(name, known, n=2)
+    return f"; did you mean {' or '.join(close)}?" if close else ""
+
+
+def path(file: str) -> Path:
+    """Where a registered file lies on this machine; it is fetched if need be.
+
+    Raises: Unavailable if it is nowhere to be had; ValueError for an unknown name or a damaged copy.
+    """
+    if file not in registry()["files"]:
+        raise ValueError(f"no registered file {file!r}{near(file, list(registry()['files']))}")
+    return find(file) or fetch(file)
+
+
+def find(file: str) -> Path | None:
+    """The file where it already lies on this machine, or None.
+
+    Raises: ValueError if the course's own copy, or the mirror's, has another sha256 than the registry.
+    """
+    expected = registry()["files"][file]["sha256"]
+    mirror = os.environ.get("LMCORE_MIRROR")
+    for folder in [DATA] + ([Path(mirror)] if mirror else []):
+        if (folder / file).is_file():
+            found = sha256((folder / file).read_bytes())
+            if found != expected:
+                raise ValueError(f"{folder / file} is not the registered file: its sha256 is {found}, the "
+                                 f"registry's {expected}; put the right file there or take this one away")
+            return folder / file
+    kept = cache_folder() / file
+    return kept if kept.is_file() and sha256(kept.read_bytes()) == expected else None
+
+
+def fetch(file: str) -> Path:
+    """Download a file into the cache, bring it to its registered form, and check it.
+
+    Raises: Unavailable if no address gives the registered bytes.
+    """
+    import pooch                                        # here, because it is slow to import
+
+    entry, target = registry()["files"][file], cache_folder() / file
+    pooch.get_logger().setLevel("WARNING")
+    trouble = "no public address serves it in this form"
+    for url in entry.get("urls", []):
+        known = entry["sha256"] if entry["form"] == "exact" else entry.get("download_sha256")
+        place = download_place(file, url)
+        print(f"fetching {file} from {url}", file=sys.stderr)
+        try:
+            got = pooch.retrieve(url, known, fname=place.name, path=place.parent,
+                                 downloader=pooch.HTTPDownloader(timeout=30))
+            content = bring_to_form(Path(got), entry)
+        except (OSError, ValueError, KeyError) as error:
+            trouble = str(error).splitlines()[0][:200]
+            continue
+        if sha256(content) == entry["sha256"]:
+            return write(target, content)
+        place.unlink()
+        trouble = f"what came from {url} has another sha256"
+    raise Unavailable(f"{ways(file)} (Tried just now: {trouble}.)")
+
+
+def bring_to_form(download: Path, entry: dict) -> bytes:
+    """The registered bytes from what was downloaded: as it is, with LF line ends, or out of an archive."""
+    from lmcore.data import recipes
+
+    if entry["form"] == "exact":
+        return download.read_bytes()
+    if entry["form"] == "CRLF to LF":
+        return download.read_bytes().replace(b"\r\n", b"\n")
+    with tempfile.TemporaryDirectory() as folder:
+        unpack(download, Path(folder))
+        if entry["form"] == "member":
+            return Path(folder, entry["member"]).read_bytes()
+        return getattr(recipes, entry["recipe"])(Path(folder))
+
+
+def unpack(archive: Path, folder: Path) -> None:
+    """Extract a zip into a folder.
+
+    Raises: ValueError, before anything is written, if a member would land outside the folder.
+    """
+    with zipfile.ZipFile(archive) as opened:
+        for name in opened.namelist():
+            if not (folder / name.replace("\\", "/")).resolve().is_relative_to(folder.resolve()):
+                raise ValueError(f"{archive} is not safe: {name!r} would be written outside its folder")
+        opened.extractall(folder)
+
+
+def ways(file: str) -> str:
+    """One line: the three ways to get a file that is not here."""
+    entry = registry()["files"][file]
+    mirror = f"set LMCORE_MIRROR to a folder that holds {file}"
+    if entry.get("urls"):
+        url = entry["urls"][0]
+        three = ["connect to the network and run this again", f"save {url} as {download_place(file, url)}", mirror]
+    else:
+        three = [mirror, f"copy the file to {cache_folder() / file}", f"take {entry['instead']!r} in its place"]
+    return f"{file} is not on this machine. Three ways: " + "; ".join(
+        f"({i}) {way}" for i, way in enumerate(three, start=1)) + "."
+
+
+def cache_folder() -> Path:
+    """Where downloads and generated sets are kept between runs: the system's place for caches."""
+    import pooch
+
+    return Path(pooch.os_cache("lmcore"))
+
+
+def download_place(file: str, url: str) -> Path:
+    """Where the bytes of a url go: to their own place, or, if they need work first, among the downloads."""
+    exact = registry()["files"][file]["form"] == "exact"
+    return cache_folder() / file if exact else cache_folder() / "downloads" / url.rpartition("/")[2]
+
+
+def write(target: Path, content: bytes) -> Path:
+    """Write a file whole or not at all."""
+    if not (target.is_file() and target.read_bytes() == content):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=target.parent, delete=False) as part:
+            part.write(content)
+        os.replace(part.name, target)
+    return target
+
+
+def sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

@@ -1,0 +1,1 @@
+"""How the derived files are made from what their authors publish."""
