@@ -2,6 +2,7 @@
 import hashlib
 import json
 import re
+import tomllib
 from pathlib import Path
 
 import jupytext
@@ -54,7 +55,16 @@ def inputs(nb: NotebookNode) -> list:
 
 
 def digest(thing: object) -> str:
-    return hashlib.sha256(json.dumps(thing, sort_keys=True).encode()).hexdigest()[:16]
+    text = _unstamped(json.dumps(thing, sort_keys=True, ensure_ascii=False))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _unstamped(text: str) -> str:
+    """The text without the repository's name and ref, which `make badges` may change without a new run."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    repo = re.escape(project["project"]["urls"]["Repository"].removeprefix("https://github.com/"))
+    ref = re.escape(project["tool"]["course"]["ref"])
+    return re.sub(rf"github(\.com)?/{repo}((@|/(blob|tree|raw)/){ref})?(?![\w.-])", "REPOSITORY", text)
 
 
 def code_hash(nb: NotebookNode) -> str:
@@ -70,8 +80,8 @@ def texts(cell: NotebookNode) -> list[str]:
     return [t for t in found if t]
 
 
-def has_picture(cell: NotebookNode) -> bool:
-    return any(k.startswith("image/") for out in cell.get("outputs", []) for k in out.get("data", {}))
+def pictures(cell: NotebookNode) -> int:
+    return sum(k.startswith("image/") for out in cell.get("outputs", []) for k in out.get("data", {}))
 
 
 def volatile_tags(cell: NotebookNode) -> set[str]:
@@ -80,9 +90,48 @@ def volatile_tags(cell: NotebookNode) -> set[str]:
         return set()
     lines = "\n".join(line for text in texts(cell) for line in text.splitlines() if " · book " not in line)
     moving = bool(lines) and (PROGRESS.search(cell.source) or TIMING.search(lines))
-    return ({PICTURE} if has_picture(cell) else set()) | ({IGNORE} if moving else set())
+    return ({PICTURE} if pictures(cell) else set()) | ({IGNORE} if moving else set())
+
+
+ASIDE = re.compile(r"^(?:> ?|[-*] |\d+\. )*\*\*(?:Question|Next)\b")     # a look ahead: terms may come early there
+
+
+def paragraphs(markdown: str) -> list[str]:
+    """The prose of a markdown cell: paragraphs, items, table rows. No headings, blocks of code or of formulas."""
+    text = re.sub(r"^(`{3,}|~{3,}).*?^\1\s*$|<(svg|style|script)\b.*?</\2>|<!--.*?-->|\$\$.*?\$\$", "", markdown,
+                  flags=re.M | re.S)
+    text = re.sub(r"^ *(?:#+ .*|:{3,}.*|[-*_]{3,} *)$", "\n", text, flags=re.M)
+    text = re.sub(r"</?\w[^>]*>", " ", text)
+    blocks = re.split(r"\n\s*\n|\n(?=\s*(?:[-*+] |\d+[.)] |\|))", text)
+    return [" ".join(block.split()) for block in blocks if block.strip()]
+
+
+def plain(paragraph: str) -> str:
+    """A paragraph's words alone: no code, formula, link or mark of emphasis."""
+    return re.sub(r"(`+)[^`].*?\1|(?<![\\$])\$[^$]+\$|!?\[[^\]]*\]\([^)]*\)|<?https?://\S+|\*+", " ", paragraph)
 
 
 def claims(nb: NotebookNode) -> list[re.Match]:
     """The lines that `lm.expect` printed, taken apart: name, value, unit, book, tol, verdict."""
     return [m for c in code_cells(nb) for t in texts(c) for m in CLAIM.finditer(t)]
+
+
+DATA = re.compile(r"\b(?:load|splits|path|available)\(\s*[\"']([^\"']+)[\"']")
+
+
+def missing_data(cells: list[NotebookNode]) -> list[str]:
+    """For each code cell the data it needs and cannot have, "" if none.
+
+    A cell tagged needs-data names its data in a call such as `lm.data.load("shakespeare")`; one that names none
+    needs what the one before it needs.
+    """
+    import lmcore.data
+
+    needed, missing = [], []
+    for cell in cells:
+        if "needs-data" not in tags(cell):
+            missing.append("")
+            continue
+        needed = DATA.findall(cell.source) or needed
+        missing.append(", ".join(name for name in needed if not lmcore.data.available(name)))
+    return missing

@@ -90,9 +90,11 @@ def write(nb: NotebookNode, path: Path) -> None:
 def run(path: Path, keep: str = "") -> str:
     """Run one chapter and store it; return a line of report. On an error nothing is stored.
 
-    Raises: SystemExit naming the cell that failed.
+    Raises: SystemExit naming the cell that failed, or the data that a cell needs and this machine has not.
     """
     nb = joined(path, keep)
+    if missing := sorted(filter(None, ch.missing_data(ch.code_cells(nb)))):
+        raise SystemExit(f"{path.stem}: {missing[0]} cannot be had here; set LMCORE_MIRROR or connect to the network")
     try:
         minutes = execute(nb, path.parent)
     except (CellExecutionError, CellTimeoutError) as error:
