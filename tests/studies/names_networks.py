@@ -2,9 +2,9 @@
 
     python tests/studies/names_networks.py TABLE lecture|hash       resumes where it was stopped
 
-All seeds and variants of a table train side by side: parameters carry a leading axis M, one row a model, and a
-batched matrix product runs them together. Each model draws its own batches of 32. The record, under data/runs/,
-holds for each model the loss on the whole validation part at the steps named in STEPS.
+All seeds and variants of a table train side by side: parameters carry a leading axis M, one row a model, and
+a batched matrix product runs them together. Each model draws its own batches of 32. The record, under
+data/runs/, holds for each model the loss on the whole validation part at the steps named in STEPS.
 Letters: M models, B batch, T context, E channels of the embedding, H hidden units, V symbols.
 """
 import json
@@ -69,7 +69,7 @@ def examples(docs: list[str], T: int) -> tuple[Tensor, Tensor]:
 
 
 def begin(table: Table) -> dict[str, Tensor]:
-    """Parameters and running statistics of all models, (M, ...) each; a negative scale is over sqrt(fan in)."""
+    """Parameters and running statistics of all models, (M, ...) each. Scales below 0 are over sqrt(fan in)."""
     widths = [2 * table.E, 2 * table.H, 2 * table.H] if table.tree else [table.E * table.T]
     size = lambda scale, fan: -scale / fan**0.5 if scale < 0 else scale
     rows: dict[str, list[Tensor]] = {}
