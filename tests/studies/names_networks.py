@@ -69,7 +69,7 @@ def examples(docs: list[str], T: int) -> tuple[Tensor, Tensor]:
 
 
 def begin(table: Table) -> dict[str, Tensor]:
-    """Parameters and running statistics of all models, (M, ...) each. Scales below 0 are over sqrt(fan in)."""
+    """Parameters and running statistics of all models, (M, ...) each. Scales below 0: over sqrt(fan in)."""
     widths = [2 * table.E, 2 * table.H, 2 * table.H] if table.tree else [table.E * table.T]
     size = lambda scale, fan: -scale / fan**0.5 if scale < 0 else scale
     rows: dict[str, list[Tensor]] = {}
