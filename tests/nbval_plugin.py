@@ -5,7 +5,7 @@ Every output of every cell is compared with the stored one:
 - a line of `lm.expect` or `lm.same` exactly but for the measured value, which they have checked themselves;
 - a picture by its kind and size, its pixels never;
 - of a cell tagged nbval-ignore-output only those lines and the number of pictures: no tag hides a claim.
-A cell tagged needs-data is skipped, and counted, where its data cannot be had; with LMCORE_MIRROR set that fails.
+A cell tagged needs-data is skipped and counted where its data cannot be had; with LMCORE_MIRROR set it fails.
 """
 import math
 import os
@@ -18,7 +18,7 @@ from nbval.kernel import RunningKernel
 from nbval.plugin import IPyNbCell
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "book" / "tools"))
-import chapter as ch  # noqa: E402
+import chapter as ch
 
 RTOL, ATOL = 2e-2, 1e-6
 NUMBER = re.compile(r"(?<![\w.])[-+]?(?:\d+\.\d*|\.\d+|\d+(?=[eE][-+]?\d))(?:[eE][-+]?\d+)?(?![\w.])")
@@ -26,7 +26,7 @@ SAME = re.compile(r"(largest difference )\S+(?= ✓)")
 
 
 class Tolerant(str):
-    """A text that equals another if every line does: claims but for the value, others with tolerant numbers."""
+    """A text that equals another if every line does: claims but for the value, numbers with tolerance."""
     __hash__ = str.__hash__
 
     def __eq__(self, other: object) -> bool:
@@ -39,6 +39,10 @@ class Tolerant(str):
         return not self == other
 
 
+def is_claim(line: str) -> bool:
+    return " · book " in line or bool(SAME.search(line))
+
+
 def masked(line: str) -> str:
     """A claim's line without the value that was measured."""
     line = ch.CLAIM.sub(lambda m: line[:m.start("value")] + "VALUE" + line[m.end("value"):], line)
@@ -46,7 +50,7 @@ def masked(line: str) -> str:
 
 
 def same_line(a: str, b: str) -> bool:
-    if " · book " in a + b or SAME.search(a + b):
+    if is_claim(a) or is_claim(b):
         return masked(a) == masked(b)
     words = [re.sub(r"\s+", " ", NUMBER.sub("#", line)) for line in (a, b)]
     return words[0] == words[1] and all(math.isclose(float(x), float(y), rel_tol=RTOL, abs_tol=ATOL)
@@ -54,10 +58,11 @@ def same_line(a: str, b: str) -> bool:
 
 
 def stable(outputs: list) -> list:
-    """What is compared of a cell whose outputs differ from run to run: its claims, and how many pictures it has."""
+    """What is compared of a cell whose outputs vary between runs: its claims and the number of pictures."""
     cell = {"outputs": outputs}
-    lines = [line for text in ch.texts(cell) for line in text.splitlines() if " · book " in line or SAME.search(line)]
-    return [{"output_type": "stream", "name": "stdout", "text": "\n".join([*lines, f"{ch.pictures(cell)} pictures"])}]
+    kept = [line for text in ch.texts(cell) for line in text.splitlines() if is_claim(line)]
+    text = "\n".join([*kept, f"{ch.pictures(cell)} pictures"])
+    return [{"output_type": "stream", "name": "stdout", "text": text}]
 
 
 def missing_data(item: IPyNbCell) -> str:
@@ -91,7 +96,7 @@ def pytest_configure(config: pytest.Config) -> None:
         text = sanitize(self, text)
         return Tolerant(text) if isinstance(text, str) else text
 
-    def execute_in_history(self, cell_input, allow_stdin=None):     # without history IPython ignores a trailing ;
+    def execute_in_history(self, cell_input, allow_stdin=None):     # else IPython ignores a trailing ;
         return self.kc.execute(cell_input, store_history=True, allow_stdin=allow_stdin, stop_on_error=False)
 
     IPyNbCell.runtest, IPyNbCell.compare_outputs = run_or_skip, compare_what_is_stable
@@ -102,4 +107,4 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_terminal_summary(terminalreporter) -> None:
     skipped = [r for r in terminalreporter.stats.get("skipped", []) if "needs-data" in str(r.longrepr)]
     if skipped:
-        terminalreporter.write_line(f"{len(skipped)} cells tagged needs-data were SKIPPED: their data cannot be had")
+        terminalreporter.write_line(f"{len(skipped)} cells tagged needs-data SKIPPED: no data")

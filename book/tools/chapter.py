@@ -1,8 +1,9 @@
-"""What a chapter's notebook says: its inputs, its prose, its claims, and which outputs differ from run to run."""
+"""What a chapter's notebook says: its inputs, its prose, its claims, and which outputs vary between runs."""
 import hashlib
 import json
 import re
 import tomllib
+from dataclasses import dataclass
 from pathlib import Path
 
 import jupytext
@@ -11,7 +12,6 @@ from nbformat import NotebookNode
 
 ROOT = Path(__file__).resolve().parents[2]
 CHAPTERS = ROOT / "chapters"
-TWINS = CHAPTERS / "text"
 KEPT = ("tags", "mystnb", "lmcore")         # the cell metadata that chapters use; all else is dropped
 
 PICTURE, IGNORE, CHECK = "picture", "nbval-ignore-output", "nbval-check-output"
@@ -20,15 +20,36 @@ TIMING = re.compile(r"\d\s?(?:ns|[µμ]s|us|ms|secs?|seconds?|min|minutes?|hours
                     r"|\d\s?s(?=[,;.)\]]|\s*$|\s+[^\d\s])|/(?:s|sec|second)\b|\d+%\|", re.M)
 CLAIM = re.compile(r"^(?P<name>.*?) (?P<value>[-+]?\d[\d,]*\.?\d*(?:e[-+]?\d+)?)(?P<unit>[^\d]*)"
                    r" · book (?P<book>[-+]?[\d.,]+(?:e[-+]?\d+)?) ± (?P<tol>\S+)(?P<verdict>.*)$", re.M)
+DATA = re.compile(r"\b(?:load|splits|path|available)\(\s*[\"']([^\"']+)[\"']")
+ASIDE = re.compile(r"^(?:> ?|[-*] |\d+\. )*\*\*(?:Question|Next)\b")     # looks ahead: terms may come early
+
+SETUP = '''# Does nothing where the course's package is installed
+import importlib.util
+import os
+if importlib.util.find_spec("lmcore") is None:
+    source = os.environ.get("LMCORE_SOURCE", "git+{repository}@{ref}")
+    %pip install -q "lmcore @ {{source}}"
+    importlib.invalidate_caches()
+import lmcore as lm'''
+
+
+@dataclass(frozen=True)
+class Chapter:
+    stem: str               # 01_bigrams
+    nb: NotebookNode
+
+    @property
+    def number(self) -> str:
+        return self.stem[:2]
 
 
 def paths(numbers: list[str] = ()) -> list[Path]:
-    """The chapters' notebooks, written or still only a twin, in order; only those numbered if any is given."""
-    stems = {p.stem for p in [*CHAPTERS.glob("[0-9][0-9]_*.ipynb"), *TWINS.glob("[0-9][0-9]_*.md")]}
-    missing = [n for n in numbers if not any(s.startswith(f"{n}_") for s in stems)]
-    if missing:
-        raise SystemExit(f"no chapter numbered {', '.join(missing)} in chapters/ or chapters/text/")
-    return [CHAPTERS / f"{s}.ipynb" for s in sorted(stems) if not numbers or s[:2] in numbers]
+    """The chapters' notebooks in order, written or still only a text; only those numbered if any is given."""
+    found = [*CHAPTERS.glob("[0-9][0-9]_*.ipynb"), *CHAPTERS.glob("text/[0-9][0-9]_*.md")]
+    stems = sorted({p.stem for p in found})
+    if missing := set(numbers) - {stem[:2] for stem in stems}:
+        raise SystemExit(f"no chapter numbered {', '.join(sorted(missing))} in chapters/ or chapters/text/")
+    return [CHAPTERS / f"{stem}.ipynb" for stem in stems if not numbers or stem[:2] in numbers]
 
 
 def twin_of(path: Path) -> Path:
@@ -40,12 +61,16 @@ def twin_text(nb: NotebookNode) -> str:
     return jupytext.writes(nb, fmt="md:myst", config=load_jupytext_config(str(CHAPTERS / "any.ipynb")))
 
 
-def code_cells(nb: NotebookNode) -> list[NotebookNode]:
-    return [c for c in nb.cells if c.cell_type == "code" and c.source.strip()]
+def repository() -> tuple[str, str]:
+    """The address and the ref that links and set-up cells are stamped with (`make badges`)."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    return project["project"]["urls"]["Repository"], project["tool"]["course"]["ref"]
 
 
-def tags(cell: NotebookNode) -> list[str]:
-    return cell.metadata.get("tags", [])
+def setup_cell() -> str:
+    """The one cell that makes a notebook work alone, on Colab for instance."""
+    address, ref = repository()
+    return SETUP.format(repository=address, ref=ref)
 
 
 def inputs(nb: NotebookNode) -> list:
@@ -55,24 +80,28 @@ def inputs(nb: NotebookNode) -> list:
 
 
 def digest(thing: object) -> str:
-    text = _unstamped(json.dumps(thing, sort_keys=True, ensure_ascii=False))
+    """A short hash; the repository's name and ref, which a fork stamps anew, do not enter it."""
+    address, ref = map(re.escape, repository())
+    name = address.removeprefix("https://github\\.com/")
+    text = json.dumps(thing, sort_keys=True, ensure_ascii=False)
+    text = re.sub(rf"github(\.com)?/{name}((@|/(blob|tree|raw)/){ref})?(?![\w.-])", "REPOSITORY", text)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _unstamped(text: str) -> str:
-    """The text without the repository's name and ref, which `make badges` may change without a new run."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    repo = re.escape(project["project"]["urls"]["Repository"].removeprefix("https://github.com/"))
-    ref = re.escape(project["tool"]["course"]["ref"])
-    return re.sub(rf"github(\.com)?/{repo}((@|/(blob|tree|raw)/){ref})?(?![\w.-])", "REPOSITORY", text)
+def code_cells(nb: NotebookNode) -> list[NotebookNode]:
+    return [c for c in nb.cells if c.cell_type == "code" and c.source.strip()]
 
 
 def code_hash(nb: NotebookNode) -> str:
     return digest([c.source.rstrip() for c in code_cells(nb)])
 
 
+def tags(cell: NotebookNode) -> list[str]:
+    return cell.metadata.get("tags", [])
+
+
 def texts(cell: NotebookNode) -> list[str]:
-    """Every text of a code cell's outputs that a reader sees, in order."""
+    """Every text among a code cell's outputs, in order."""
     found = []
     for out in cell.get("outputs", []):
         data = out.get("data", {})
@@ -84,22 +113,42 @@ def pictures(cell: NotebookNode) -> int:
     return sum(k.startswith("image/") for out in cell.get("outputs", []) for k in out.get("data", {}))
 
 
+def claims(nb: NotebookNode) -> list[re.Match]:
+    """The lines that `lm.expect` printed, taken apart: name, value, unit, book, tol, verdict."""
+    return [m for c in code_cells(nb) for t in texts(c) for m in CLAIM.finditer(t)]
+
+
 def volatile_tags(cell: NotebookNode) -> set[str]:
-    """The tags that a code cell needs because its outputs differ from run to run: the rule, not a hand, sets them."""
+    """The tags of a code cell whose outputs vary between runs; nbval-check-output says that they do not."""
     if CHECK in tags(cell):
         return set()
-    lines = "\n".join(line for text in texts(cell) for line in text.splitlines() if " · book " not in line)
+    lines = "\n".join(line for t in texts(cell) for line in t.splitlines() if " · book " not in line)
     moving = bool(lines) and (PROGRESS.search(cell.source) or TIMING.search(lines))
     return ({PICTURE} if pictures(cell) else set()) | ({IGNORE} if moving else set())
 
 
-ASIDE = re.compile(r"^(?:> ?|[-*] |\d+\. )*\*\*(?:Question|Next)\b")     # a look ahead: terms may come early there
+def missing_data(cells: list[NotebookNode]) -> list[str]:
+    """For each code cell the data that it needs and cannot have, "" if none.
+
+    A cell tagged needs-data names its data in a call such as `lm.data.load("shakespeare")`; one that names
+    none needs what the one before it needs.
+    """
+    import lmcore.data
+
+    needed, missing = [], []
+    for cell in cells:
+        if "needs-data" in tags(cell):
+            needed = DATA.findall(cell.source) or needed
+            missing.append(", ".join(name for name in needed if not lmcore.data.available(name)))
+        else:
+            missing.append("")
+    return missing
 
 
 def paragraphs(markdown: str) -> list[str]:
-    """The prose of a markdown cell: paragraphs, items, table rows. No headings, blocks of code or of formulas."""
-    text = re.sub(r"^(`{3,}|~{3,}).*?^\1\s*$|<(svg|style|script)\b.*?</\2>|<!--.*?-->|\$\$.*?\$\$", "", markdown,
-                  flags=re.M | re.S)
+    """The prose of a markdown cell: paragraphs, items, table rows; not headings, blocks of code or formulas."""
+    text = re.sub(r"^(`{3,}|~{3,}).*?^\1\s*$|<(svg|style|script)\b.*?</\2>|<!--.*?-->|\$\$.*?\$\$", "",
+                  markdown, flags=re.M | re.S)
     text = re.sub(r"^ *(?:#+ .*|:{3,}.*|[-*_]{3,} *)$", "\n", text, flags=re.M)
     text = re.sub(r"</?\w[^>]*>", " ", text)
     blocks = re.split(r"\n\s*\n|\n(?=\s*(?:[-*+] |\d+[.)] |\|))", text)
@@ -108,30 +157,5 @@ def paragraphs(markdown: str) -> list[str]:
 
 def plain(paragraph: str) -> str:
     """A paragraph's words alone: no code, formula, link or mark of emphasis."""
-    return re.sub(r"(`+)[^`].*?\1|(?<![\\$])\$[^$]+\$|!?\[[^\]]*\]\([^)]*\)|<?https?://\S+|\*+", " ", paragraph)
-
-
-def claims(nb: NotebookNode) -> list[re.Match]:
-    """The lines that `lm.expect` printed, taken apart: name, value, unit, book, tol, verdict."""
-    return [m for c in code_cells(nb) for t in texts(c) for m in CLAIM.finditer(t)]
-
-
-DATA = re.compile(r"\b(?:load|splits|path|available)\(\s*[\"']([^\"']+)[\"']")
-
-
-def missing_data(cells: list[NotebookNode]) -> list[str]:
-    """For each code cell the data it needs and cannot have, "" if none.
-
-    A cell tagged needs-data names its data in a call such as `lm.data.load("shakespeare")`; one that names none
-    needs what the one before it needs.
-    """
-    import lmcore.data
-
-    needed, missing = [], []
-    for cell in cells:
-        if "needs-data" not in tags(cell):
-            missing.append("")
-            continue
-        needed = DATA.findall(cell.source) or needed
-        missing.append(", ".join(name for name in needed if not lmcore.data.available(name)))
-    return missing
+    code, formula, link = r"(`+)[^`].*?\1", r"(?<![\\$])\$[^$]+\$", r"!?\[[^\]]*\]\([^)]*\)|<?https?://\S+"
+    return re.sub(rf"{code}|{formula}|{link}|\*+", " ", paragraph)

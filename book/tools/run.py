@@ -1,7 +1,7 @@
-"""Run chapters from top to bottom, store outputs and record: run.py [NN ...]; --sync only joins text and notebook.
+"""Run chapters from top to bottom, store outputs, keep the text in step: run.py [--sync] [NN ...].
 
-Of a chapter's two faces, chapters/NN_name.ipynb and chapters/text/NN_name.md, the one that was edited wins. Which
-one that was is read from a hash of the last agreement, kept in the notebook; times of files are not looked at.
+Of a chapter's two faces, chapters/NN_name.ipynb and chapters/text/NN_name.md, the one that was edited wins.
+Which one that was is read from a hash of their last agreement, kept in the notebook, not from file times.
 """
 import argparse
 import math
@@ -9,14 +9,13 @@ import os
 import time
 from pathlib import Path
 
+import chapter as ch
 import jupytext
 import nbformat
 from jupytext.combine import combine_inputs_with_outputs
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError
 from nbformat import NotebookNode
-
-import chapter as ch
 
 KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 LANGUAGE = {"name": "python", "pygments_lexer": "ipython3"}
@@ -46,6 +45,13 @@ def joined(path: Path, keep: str = "") -> NotebookNode:
     return nb
 
 
+def stamp(nb: NotebookNode) -> None:
+    """Give the cell tagged setup the one text that all chapters share; an author need not write it."""
+    for cell in ch.code_cells(nb):
+        if "setup" in ch.tags(cell):
+            cell.source = ch.setup_cell()
+
+
 def execute(nb: NotebookNode, where: Path) -> float:
     """Run all cells of nb in a fresh kernel, in place, one thread, claims strict.
 
@@ -53,8 +59,9 @@ def execute(nb: NotebookNode, where: Path) -> float:
     """
     os.environ |= {"OMP_NUM_THREADS": "1", "LMCORE_STRICT": "1", "WANDB_MODE": "disabled"}
     start = time.perf_counter()
-    NotebookClient(nb, timeout=CELL_SECONDS, kernel_name="python3", record_timing=False, coalesce_streams=True,
-                   extra_arguments=["--log-level=ERROR"], resources={"metadata": {"path": str(where)}}).execute()
+    NotebookClient(nb, timeout=CELL_SECONDS, kernel_name="python3", record_timing=False,
+                   coalesce_streams=True, extra_arguments=["--log-level=ERROR"],
+                   resources={"metadata": {"path": str(where)}}).execute()
     return (time.perf_counter() - start) / 60
 
 
@@ -93,8 +100,9 @@ def run(path: Path, keep: str = "") -> str:
     Raises: SystemExit naming the cell that failed, or the data that a cell needs and this machine has not.
     """
     nb = joined(path, keep)
+    stamp(nb)
     if missing := sorted(filter(None, ch.missing_data(ch.code_cells(nb)))):
-        raise SystemExit(f"{path.stem}: {missing[0]} cannot be had here; set LMCORE_MIRROR or connect to the network")
+        raise SystemExit(f"{path.stem}: {missing[0]} cannot be had; set LMCORE_MIRROR or go online")
     try:
         minutes = execute(nb, path.parent)
     except (CellExecutionError, CellTimeoutError) as error:
@@ -102,14 +110,16 @@ def run(path: Path, keep: str = "") -> str:
     retag(nb)
     record(nb, minutes)
     write(nb, path)
-    return f"{path.stem}: {len(ch.code_cells(nb))} code cells, {len(ch.claims(nb))} claims, {60 * minutes:.0f} s"
+    cells, claims = len(ch.code_cells(nb)), len(ch.claims(nb))
+    return f"{path.stem}: {cells} code cells, {claims} claims, {60 * minutes:.0f} s"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("numbers", nargs="*", metavar="NN", help="chapters to run; all if none is given")
-    parser.add_argument("--sync", action="store_true", help="bring text and notebook together without running")
-    parser.add_argument("--keep", choices=["text", "notebook"], default="", help="which side wins if both changed")
+    parser.add_argument("--sync", action="store_true", help="join text and notebook without running")
+    parser.add_argument("--keep", choices=["text", "notebook"], default="",
+                        help="which side wins if both changed")
     args = parser.parse_args()
     for path in ch.paths(args.numbers):
         if args.sync:
