@@ -60,7 +60,8 @@ def recipe(table: list[Row]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("file", nargs="?", type=Path, help="where the table is; without it, npm is asked")
     parser.add_argument("--out", type=Path, default=Path(__file__).with_name("names.txt"))
     options = parser.parse_args()

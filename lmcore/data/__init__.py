@@ -18,7 +18,7 @@ import random
 from pathlib import Path
 
 from lmcore.data import generated, read
-from lmcore.data.files import Unavailable, find, path, registry, ways
+from lmcore.data.files import Unavailable, find, near, path, registry, ways
 
 __all__ = ["Unavailable", "available", "load", "log2p", "missing", "part_of", "path", "records", "splits"]
 SHARES = (80, 10, 10)                                   # percent for train, val, test
@@ -65,7 +65,7 @@ def splits(source: str | Path | list[str], how: str = "hash") -> dict[str, list[
             parts[part_of(doc, shares)].append(doc)
     for part, docs in parts.items():
         if not docs:
-            raise ValueError(f"no document for {part}: the text has too few; fifty or more are enough as a rule")
+            raise ValueError(f"no document falls into {part}: the text has too few; fifty or more will do")
     return parts
 
 
@@ -94,7 +94,7 @@ def log2p(name: str) -> dict[str, list[float]]:
 
 def records(name: str) -> list[dict]:
     """The rows of a set that is a table (instructions, gsm8k, blimp, ...), each with its named fields."""
-    if "text" not in registry()["sets"].get(name, {}):
+    if "text" not in _entry(name):
         tables = [key for key, entry in registry()["sets"].items() if "text" in entry]
         raise ValueError(f"{name!r} is not a table; these are: {', '.join(tables)}")
     return [row for file in _files(name) for row in read.table(path(file))]
@@ -115,13 +115,20 @@ def missing(name: str) -> str:
     return next((f"Skipped: {ways(file)}" for file in _files(name) if find(file) is None), "")
 
 
+def _entry(name: str) -> dict:
+    sets = registry()["sets"]
+    if name not in sets:
+        raise ValueError(f"no registered set {name!r}{near(str(name), list(sets))}")
+    return sets[name]
+
+
 def _files(name: str) -> list[str]:
-    files = registry()["sets"][name]["files"]
+    files = _entry(name)["files"]
     return list(files.values()) if isinstance(files, dict) else files
 
 
 def _documents(name: str, file: str) -> list[str]:
-    entry, place = registry()["sets"][name], path(file)
+    entry, place = _entry(name), path(file)
     if "text" in entry:
         return [entry["text"].format_map(row) for row in read.table(place)]
     return getattr(read, entry["read"])(place.read_bytes().decode())

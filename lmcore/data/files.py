@@ -13,6 +13,10 @@ import zipfile
 from functools import cache
 from pathlib import Path
 
+import pooch
+
+from lmcore.data import recipes
+
 HERE = Path(__file__).parents[1]                        # the package
 DATA = HERE / "_data" if (HERE / "_data").is_dir() else HERE.parent / "data"    # in a wheel, in a checkout
 
@@ -50,7 +54,7 @@ def find(file: str) -> Path | None:
     """
     expected = registry()["files"][file]["sha256"]
     mirror = os.environ.get("LMCORE_MIRROR")
-    for folder in [DATA] + ([Path(mirror)] if mirror else []):
+    for folder in [DATA] + ([Path(mirror).expanduser()] if mirror else []):
         if (folder / file).is_file():
             found = sha256((folder / file).read_bytes())
             if found != expected:
@@ -62,77 +66,74 @@ def find(file: str) -> Path | None:
 
 
 def fetch(file: str) -> Path:
-    """Download a file into the cache, bring it to its registered form, and check it.
+    """Download a file into the cache in its registered form.
 
     Raises: Unavailable if no address gives the registered bytes.
     """
-    import pooch                                        # here, because it is slow to import
-
-    entry, target = registry()["files"][file], cache_folder() / file
-    pooch.get_logger().setLevel("WARNING")
     trouble = "no public address serves it in this form"
-    for url in entry.get("urls", []):
-        known = entry["sha256"] if entry["form"] == "exact" else entry.get("download_sha256")
-        place = download_place(file, url)
-        print(f"fetching {file} from {url}", file=sys.stderr)
+    for url in registry()["files"][file].get("urls", []):
+        print(f"fetching {file}{size(file)} from {url}", file=sys.stderr)
         try:
-            got = pooch.retrieve(url, known, fname=place.name, path=place.parent,
-                                 downloader=pooch.HTTPDownloader(timeout=30))
-            content = bring_to_form(Path(got), entry)
-        except (OSError, ValueError, KeyError) as error:
+            return write(cache_folder() / file, obtain(file, url))
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
             trouble = str(error).splitlines()[0][:200]
-            continue
-        if sha256(content) == entry["sha256"]:
-            return write(target, content)
-        place.unlink()
-        trouble = f"what came from {url} has another sha256"
     raise Unavailable(f"{ways(file)} (Tried just now: {trouble}.)")
 
 
-def bring_to_form(download: Path, entry: dict) -> bytes:
-    """The registered bytes from what was downloaded: as it is, with LF line ends, or out of an archive."""
-    from lmcore.data import recipes
+def obtain(file: str, url: str) -> bytes:
+    """The bytes of a file from what a url gives: as they are, with LF line ends, or out of an archive.
 
+    Archives are only read, never unpacked, so nothing in them can be written anywhere.
+
+    Raises: OSError if the download fails; ValueError if what comes of it has another sha256.
+    """
+    entry, place = registry()["files"][file], download_place(file, url)
+    known = entry["sha256"] if entry["form"] == "exact" else entry.get("download_sha256")
+    pooch.get_logger().setLevel("WARNING")
+    pooch.retrieve(url, known, fname=place.name, path=place.parent,
+                   downloader=pooch.HTTPDownloader(timeout=30))
+    try:
+        content = bring_to_form(place, entry)
+        if sha256(content) != entry["sha256"]:
+            raise ValueError(f"what {url} gives has another sha256 than registered")
+        return content
+    except Exception:
+        place.unlink()                                  # so that the next try fetches it anew
+        raise
+
+
+def bring_to_form(download: Path, entry: dict) -> bytes:
     if entry["form"] == "exact":
         return download.read_bytes()
     if entry["form"] == "CRLF to LF":
         return download.read_bytes().replace(b"\r\n", b"\n")
-    with tempfile.TemporaryDirectory() as folder:
-        unpack(download, Path(folder))
+    with zipfile.ZipFile(download) as archive:
         if entry["form"] == "member":
-            return Path(folder, entry["member"]).read_bytes()
-        return getattr(recipes, entry["recipe"])(Path(folder))
-
-
-def unpack(archive: Path, folder: Path) -> None:
-    """Extract a zip into a folder.
-
-    Raises: ValueError, before anything is written, if a member would land outside the folder.
-    """
-    with zipfile.ZipFile(archive) as opened:
-        for name in opened.namelist():
-            if not (folder / name.replace("\\", "/")).resolve().is_relative_to(folder.resolve()):
-                raise ValueError(f"{archive} is not safe: {name!r} would be written outside its folder")
-        opened.extractall(folder)
+            return archive.read(entry["member"])
+        return getattr(recipes, entry["recipe"])(archive)
 
 
 def ways(file: str) -> str:
     """One line: the three ways to get a file that is not here."""
-    entry = registry()["files"][file]
-    mirror = f"set LMCORE_MIRROR to a folder that holds {file}"
-    if entry.get("urls"):
+    entry, now = registry()["files"][file], os.environ.get("LMCORE_MIRROR") or "not set"
+    if "urls" in entry:
         url = entry["urls"][0]
-        three = ["connect to the network and run this again", f"save {url} as {download_place(file, url)}", mirror]
+        first = "connect to the network and run this again"
+        second = f"save {url} as {download_place(file, url)}"
     else:
-        three = [mirror, f"copy the file to {cache_folder() / file}", f"take {entry['instead']!r} in its place"]
-    return f"{file} is not on this machine. Three ways: " + "; ".join(
-        f"({i}) {way}" for i, way in enumerate(three, start=1)) + "."
+        first = f"take {entry['instead']!r} in its place"
+        second = f"copy the file to {cache_folder() / file}"
+    return (f"{file}{size(file)} is not on this machine. Three ways: (1) {first}; (2) {second}; "
+            f"(3) set LMCORE_MIRROR (now {now}) to a folder that holds {file}.")
+
+
+def size(file: str) -> str:
+    count = registry()["files"][file].get("bytes")
+    return f" ({count / 1e6:.1f} MB)" if count else ""
 
 
 def cache_folder() -> Path:
     """Where downloads and generated sets are kept between runs: the system's place for caches."""
-    import pooch
-
     return Path(pooch.os_cache("lmcore"))
 
 

@@ -22,8 +22,9 @@ def articles(text: str) -> list[str]:
 
 
 def wikitext(text: str) -> list[str]:
-    """Articles of WikiText: each begins with a heading of the first level, ` = Title = `."""
-    return [piece.strip() for piece in re.split(r"^(?= = [^=\n]+ = $)", text, flags=re.M) if piece.strip()]
+    """Articles of WikiText: each begins with ` = Title = ` and a blank line, which formulas lack."""
+    pieces = re.split(r"^(?= = [^=\n]+ = \n \n)", text, flags=re.M)
+    return [piece.strip() for piece in pieces if piece.strip()]
 
 
 def table(file: Path) -> list[dict]:
@@ -67,6 +68,6 @@ def decode(file: Path) -> str:
     except UnicodeDecodeError as error:
         line = content[:error.start].count(b"\n") + 1
         likely = "UTF-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "WINDOWS-1252"
-        raise ValueError(
-            f"{file} is not UTF-8: byte {error.start} (line {line}) is 0x{content[error.start]:02x}; save it as "
-            f"UTF-8 in your editor, or, if it is {likely}: iconv -f {likely} -t UTF-8 {file.name} > utf8.txt") from None
+        raise ValueError(f"{file} is not UTF-8: byte {error.start}, in line {line}, is "
+                         f"0x{content[error.start]:02x}; save it as UTF-8 in your editor, or, if it is "
+                         f"{likely}, run: iconv -f {likely} -t UTF-8 {file.name} > utf8.txt") from None
