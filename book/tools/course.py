@@ -1,0 +1,158 @@
+"""The chapters of the course, read from book/chapters.toml, and every table and map made of them.
+
+    python book/tools/course.py FILE.md ...      refresh the map between <!-- map --> and <!-- /map -->
+"""
+import re
+import sys
+import tomllib
+from dataclasses import dataclass
+from html import escape
+from itertools import groupby
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+TABLE = tomllib.loads((ROOT / "book/chapters.toml").read_text(encoding="utf-8"))
+PLAYLIST = TABLE["playlist"]
+MARKED = re.compile(r"(<!-- map -->\n)(.*?)(<!-- /map -->)", re.S)
+WIDTH = 440             # of the drawing of what depends on what
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chapter:
+    number: int
+    name: str
+    title: str
+    part: str
+    question: str
+    objectives: list[str]
+    hours: float            # of a person's time
+    minutes: float          # budget, of one thread of a two-core machine
+    needs: list[int]        # numbers of the chapters it builds on
+    videos: list[str]       # titles in the playlist
+    six: int | None = None  # week in the six-week syllabus
+    twelve: int | None = None
+
+    @property
+    def slug(self) -> str:
+        return f"{self.number:02d}_{self.name}"
+
+    @property
+    def available(self) -> bool:
+        return (ROOT / "chapters" / f"{self.slug}.ipynb").exists()
+
+
+CHAPTERS = [Chapter(**row) for row in TABLE["chapter"]]
+
+
+def hours(value: float) -> str:
+    return f"{value:g} h"
+
+
+def table(head: list[str], rows: list[list[str]]) -> str:
+    """A Markdown table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def map_table() -> str:
+    """The map for chapter 00 and the README: every chapter, its question, its hours and what it needs."""
+    return table(["", "chapter", "the question", "hours", "builds on", ""],
+                 [[f"{c.number:02d}", c.title, c.question, f"{c.hours:g}",
+                   ", ".join(f"{n:02d}" for n in c.needs) or "–", "available" if c.available else "planned"]
+                  for c in CHAPTERS])
+
+
+def map_html() -> str:
+    """The map of the front page: parts, and in each the chapters with their questions."""
+    out = []
+    for part, chapters in groupby(CHAPTERS, key=lambda c: c.part):
+        items = "\n".join(map(map_item, chapters))
+        out.append(f'<h3>{escape(part)}</h3>\n<ol class="map" role="list">\n{items}\n</ol>')
+    return "\n".join(out)
+
+
+def map_item(c: Chapter) -> str:
+    title = f'<a href="{c.slug}.html">{escape(c.title)}</a>' if c.available else escape(c.title)
+    state = hours(c.hours) if c.available else "planned"
+    kind = "available" if c.available else "planned"
+    return (f'<li class="{kind}"><span class="no">{c.number:02d}</span>'
+            f'<span class="what"><b>{title}</b> <i>{escape(c.question)}</i></span>'
+            f'<span class="state">{state}</span></li>')
+
+
+def objectives() -> str:
+    """The instructor's table: what a student can do after each chapter, and what it takes."""
+    needs = lambda c: " · builds on " + ", ".join(f"{n:02d}" for n in c.needs) if c.needs else ""
+    takes = lambda c: f"{hours(c.hours)} · {c.minutes:g} min of computer{needs(c)}"
+    return table(["", "after it a student can"],
+                 [[f"**{c.number:02d}**", f"**{label(c)}** {'; '.join(c.objectives)}.<br>"
+                   f'<span class="meta">{takes(c)}</span>'] for c in CHAPTERS])
+
+
+def label(c: Chapter) -> str:
+    return f"[{c.title}]({c.slug}.ipynb):" if c.available else f"{c.title} (planned):"
+
+
+def videos() -> str:
+    """Which lecture goes with which chapters, in the order of the chapters."""
+    titles = dict.fromkeys(t for c in CHAPTERS for t in c.videos)
+    chapters = lambda t: ", ".join(f"{c.number:02d} {c.title.lower()}" for c in CHAPTERS if t in c.videos)
+    return table(["lecture", "goes with"], [[t, chapters(t)] for t in titles])
+
+
+def syllabus(kind: str) -> str:
+    """A week a row: its chapters and their hours together. kind is "six" or "twelve"."""
+    placed = sorted((c for c in CHAPTERS if getattr(c, kind)), key=lambda c: (getattr(c, kind), c.number))
+    rows = []
+    for week, group in groupby(placed, key=lambda c: getattr(c, kind)):
+        group = list(group)
+        names = " · ".join(f"{c.number:02d} {c.title}" + ("" if c.available else "*") for c in group)
+        rows.append([str(week), names, hours(sum(c.hours for c in group))])
+    return table(["week", "chapters", "hours of work"], rows)
+
+
+def leaves() -> str:
+    """The chapters that no other needs, in words."""
+    needed = {n for c in CHAPTERS for n in c.needs}
+    free = [f"{c.number:02d}" for c in CHAPTERS if c.number not in needed]
+    return ", ".join(free[:-1]) + " and " + free[-1]
+
+
+def graph_svg() -> str:
+    """What depends on what, drawn: one row a depth, each chapter below all that it needs."""
+    depth: dict[int, int] = {}
+    for c in CHAPTERS:
+        depth[c.number] = 1 + max((depth[n] for n in c.needs), default=-1)
+    rows = [[c for c in CHAPTERS if depth[c.number] == d] for d in range(max(depth.values()) + 1)]
+    at = {c.number: ((i + 0.5) * WIDTH / len(row), 18 + 50 * d) for d, row in enumerate(rows)
+          for i, c in enumerate(row)}
+    drawn = [edge(at[n], at[c.number]) for c in CHAPTERS for n in c.needs] + [box(c, *at[c.number]) for c in CHAPTERS]
+    words = "; ".join(f"{c.number} needs {' and '.join(map(str, c.needs))}" for c in CHAPTERS if c.needs)
+    return (f'<svg class="graph" viewBox="0 0 {WIDTH} {50 * len(rows) - 14}" role="img" '
+            f'aria-label="What depends on what. {words}.">\n' + "\n".join(drawn) + "\n</svg>")
+
+
+def box(c: Chapter, x: float, y: float) -> str:
+    name = c.name.replace("nineteen", "19").replace("_", " ")
+    return (f'<g class="{"available" if c.available else "planned"}">'
+            f'<rect x="{x - 52:g}" y="{y - 13:g}" width="104" height="26" rx="4"/>'
+            f'<text x="{x:g}" y="{y + 4:g}">{c.number:02d} · {name}</text></g>')
+
+
+def edge(a: tuple[float, float], b: tuple[float, float]) -> str:
+    top, bottom = a[1] + 13, b[1] - 13
+    middle = (top + bottom) / 2
+    return f'<path d="M{a[0]:g} {top:g}C{a[0]:g} {middle:g} {b[0]:g} {middle:g} {b[0]:g} {bottom:g}"/>'
+
+
+def stamp(path: Path) -> None:
+    """Put the map of today between the two marks of a file."""
+    text = path.read_text(encoding="utf-8")
+    if not MARKED.search(text):
+        sys.exit(f"{path} has no <!-- map --> … <!-- /map --> to fill")
+    path.write_text(MARKED.sub(lambda m: f"{m[1]}\n{map_table()}\n\n{m[3]}", text), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    for name in sys.argv[1:]:
+        stamp(Path(name))
