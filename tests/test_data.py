@@ -1,6 +1,7 @@
 """Documents and parts: nothing lost, nothing twice, nothing moved by a shuffle; own texts read kindly."""
 import random
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -97,8 +98,6 @@ def test_wikipedia_is_all_four_files_cut_90_10():
 def test_gsm8k_keeps_the_cut_of_its_makers():
     needs("gsm8k")
     assert sizes(lm.data.splits("gsm8k")) == {"train": 7_473, "test": 1_319}
-    with pytest.raises(ValueError, match="comes cut by its makers"):
-        lm.data.splits("gsm8k", how="lecture")
 
 
 def test_formulas_of_wikitext_are_no_headings():
@@ -198,6 +197,44 @@ class Dice:
 
     def sample(self, seed: int, n: int) -> list[tuple[str, float]]:
         return [(f"text {random.Random(f'{seed} {i}').randrange(self.texts)}", -1.0) for i in range(n)]
+
+
+WRITTEN = [name for name in generated.SETS if lm.data.available(name)]
+
+
+@pytest.fixture(scope="module", params=WRITTEN)
+def written(request) -> tuple[str, dict, dict]:
+    return request.param, lm.data.splits(request.param), lm.data.log2p(request.param)
+
+
+def test_generated_sets_have_their_sizes_and_no_text_twice(written):
+    name, parts, _ = written
+    assert sizes(parts) == {"train": 20_000, "val": 1_000, "test": 1_000}
+    docs = lm.data.load(name)
+    assert docs == [doc for part in parts.values() for doc in part] and len(set(docs)) == 22_000
+
+
+def test_each_generated_text_has_the_probability_its_grammar_gives_it(written):
+    name, parts, bits = written
+    grammar = lm.Grammar.load(name)
+    for part in parts:
+        assert len(bits[part]) == len(parts[part])
+        for text, log2p in list(zip(parts[part], bits[part]))[::400]:
+            assert log2p == pytest.approx(grammar.log_prob(text), abs=1e-9)
+
+
+def test_a_set_is_written_once_and_anew_when_its_grammar_changes(monkeypatch, tmp_path):
+    monkeypatch.setattr(generated, "cache_folder", lambda: tmp_path / "cache")
+    monkeypatch.setattr(generated, "DATA", tmp_path)
+    monkeypatch.setattr(generated, "SIZES", {"test": 1, "val": 1, "train": 4})
+    shutil.copy(files.DATA / "tales.toml", tmp_path)
+    first = generated.parts("tales")
+    kept = generated.cache_file("tales")
+    wrote = kept.stat().st_mtime_ns
+    assert generated.parts("tales") == first and kept.stat().st_mtime_ns == wrote
+    with (tmp_path / "tales.toml").open("a") as grammar:
+        grammar.write("\n# changed\n")
+    assert generated.cache_file("tales") != kept
 
 
 @given(st.integers(1, 40), st.integers(0, 10), st.integers(1, 9))

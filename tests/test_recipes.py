@@ -57,7 +57,7 @@ def test_the_index_has_a_row_for_each_sonnet_in_the_same_order(disco):
 
 def test_blimp_keeps_the_first_hundred_pairs_of_each_set():
     def upstream(uid: str) -> str:
-        same = {"UID": uid, "field": "syntax", "linguistics_term": "islands", "sentence_bad": "é b", "other": 1}
+        same = {"UID": uid, "field": "syntax", "linguistics_term": "islands", "sentence_bad": "é b"}
         pairs = [same | {"pairID": str(i), "sentence_good": f"g {i}"} for i in range(130)]
         return "".join(json.dumps(pair) + "\n" for pair in pairs)
 

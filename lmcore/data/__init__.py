@@ -51,18 +51,11 @@ def splits(source: str | Path | list[str], how: str = "hash") -> dict[str, list[
     """
     if how not in ("hash", "lecture"):
         raise ValueError(f'how is "hash" or "lecture", got {how!r}')
-    entry = {} if isinstance(source, list) else registry()["sets"].get(source, {})
+    about = {} if isinstance(source, list) else registry()["sets"].get(source, {})
     if how == "lecture":
-        parts = _lecture(source, entry)
-    elif isinstance(entry.get("files"), dict):
-        parts = _without_repeats({part: _documents(source, file) for part, file in entry["files"].items()})
-    elif not isinstance(source, list) and source in generated.SETS:
-        parts = {part: [text for text, _ in pairs] for part, pairs in generated.parts(source).items()}
+        parts = _lecture(source, about)
     else:
-        docs, shares = source if isinstance(source, list) else load(source), entry.get("shares", SHARES)
-        parts = {part: [] for part, _ in zip(("train", "val", "test"), shares)}
-        for doc in dict.fromkeys(docs):                 # repeats dropped, order kept
-            parts[part_of(doc, shares)].append(doc)
+        parts = _by_makers(source, about) or _by_hash(source, about)
     for part, docs in parts.items():
         if not docs:
             raise ValueError(f"no document falls into {part}: the text has too few; fifty or more will do")
@@ -103,7 +96,7 @@ def records(name: str) -> list[dict]:
 def available(name: str | Path) -> bool:
     """Whether a set can be had here; it is fetched if need be, so that `load` then finds it."""
     if name not in registry()["sets"]:
-        return name in generated.SETS or Path(name).is_file()
+        return (generated.grammar_file(name) if name in generated.SETS else Path(name)).is_file()
     try:
         return all(path(file) for file in _files(name))
     except Unavailable:
@@ -134,11 +127,25 @@ def _documents(name: str, file: str) -> list[str]:
     return getattr(read, entry["read"])(place.read_bytes().decode())
 
 
-def _lecture(source: str | Path | list[str], entry: dict) -> dict[str, list[str]]:
-    if not isinstance(source, list) and (source in generated.SETS or isinstance(entry.get("files"), dict)):
-        raise ValueError(f'{source} comes cut by its makers; how="hash" gives that cut')
-    if entry.get("lecture") == "cut":
-        text = "".join(path(file).read_bytes().decode() for file in entry["files"])
+def _by_makers(source: str | Path | list[str], about: dict) -> dict[str, list[str]]:
+    if not isinstance(source, list) and source in generated.SETS:
+        return {part: [text for text, _ in pairs] for part, pairs in generated.parts(source).items()}
+    if isinstance(about.get("files"), dict):
+        return _without_repeats({part: _documents(source, file) for part, file in about["files"].items()})
+    return {}
+
+
+def _by_hash(source: str | Path | list[str], about: dict) -> dict[str, list[str]]:
+    shares = about.get("shares", SHARES)
+    parts = {part: [] for part, _ in zip(("train", "val", "test"), shares)}
+    for doc in dict.fromkeys(source if isinstance(source, list) else load(source)):     # repeats dropped
+        parts[part_of(doc, shares)].append(doc)
+    return parts
+
+
+def _lecture(source: str | Path | list[str], about: dict) -> dict[str, list[str]]:
+    if about.get("lecture") == "cut":
+        text = "".join(path(file).read_bytes().decode() for file in about["files"])
         at = int(0.9 * len(text))
         return {"train": [text[:at]], "val": [text[at:]]}
     docs = list(source) if isinstance(source, list) else load(source)

@@ -48,8 +48,12 @@ def draw(grammar, seed: int, n: int, seen: set[str]) -> Pairs:
     return kept
 
 
+def grammar_file(name: str) -> Path:
+    return DATA / f"{name}.toml"
+
+
 def cache_file(name: str) -> Path:
     """Named by a hash of the grammar and of the code that reads it, so a change of either writes anew."""
-    code = sorted([HERE / "grammar.py", *(HERE / "grammar").glob("*.py"), Path(__file__)])
-    content = b"".join(file.read_bytes() for file in [DATA / f"{name}.toml", *code] if file.is_file())
+    code = [grammar_file(name), *sorted((HERE / "grammar").glob("*.py")), Path(__file__)]
+    content = b"".join(file.read_bytes() for file in code)
     return cache_folder() / "generated" / f"{name}-{sha256(content)[:16]}.json"
