@@ -14,11 +14,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from nbformat.v4 import new_output
 from nbval.kernel import RunningKernel
 from nbval.plugin import IPyNbCell
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "book" / "tools"))
 import chapter as ch
+import run
 
 RTOL, ATOL = 2e-2, 1e-6
 NUMBER = re.compile(r"(?<![\w.])[-+]?(?:\d+\.\d*|\.\d+|\d+(?=[eE][-+]?\d))(?:[eE][-+]?\d+)?(?![\w.])")
@@ -61,8 +63,7 @@ def stable(outputs: list) -> list:
     """What is compared of a cell whose outputs vary between runs: its claims and the number of pictures."""
     cell = {"outputs": outputs}
     kept = [line for text in ch.texts(cell) for line in text.splitlines() if is_claim(line)]
-    text = "\n".join([*kept, f"{ch.pictures(cell)} pictures"])
-    return [{"output_type": "stream", "name": "stdout", "text": text}]
+    return [new_output("stream", text="\n".join([*kept, f"{ch.pictures(cell)} pictures"]))]
 
 
 def missing_data(item: IPyNbCell) -> str:
@@ -74,7 +75,7 @@ def missing_data(item: IPyNbCell) -> str:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    os.environ |= {"LMCORE_STRICT": "1", "OMP_NUM_THREADS": "1", "WANDB_MODE": "disabled"}
+    os.environ |= run.STRICT
     compare, sanitize, runtest = IPyNbCell.compare_outputs, IPyNbCell.sanitize, IPyNbCell.runtest
 
     def run_or_skip(self):

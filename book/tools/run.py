@@ -19,6 +19,7 @@ from nbformat import NotebookNode
 
 KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 LANGUAGE = {"name": "python", "pygments_lexer": "ipython3"}
+STRICT = {"OMP_NUM_THREADS": "1", "LMCORE_STRICT": "1", "WANDB_MODE": "disabled"}
 CELL_SECONDS = 600
 
 
@@ -57,11 +58,10 @@ def execute(nb: NotebookNode, where: Path) -> float:
 
     Units: returns minutes.
     """
-    os.environ |= {"OMP_NUM_THREADS": "1", "LMCORE_STRICT": "1", "WANDB_MODE": "disabled"}
     start = time.perf_counter()
     NotebookClient(nb, timeout=CELL_SECONDS, kernel_name="python3", record_timing=False,
                    coalesce_streams=True, extra_arguments=["--log-level=ERROR"],
-                   resources={"metadata": {"path": str(where)}}).execute()
+                   resources={"metadata": {"path": str(where)}}).execute(env=os.environ | STRICT)
     return (time.perf_counter() - start) / 60
 
 
