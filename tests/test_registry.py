@@ -134,6 +134,15 @@ def test_a_member_is_taken_out_of_its_archive(register, served):
     assert lm.data.path(file).read_bytes() == TEXT
 
 
+def test_a_derived_file_is_made_by_its_recipe(register, served):
+    folder, address = served
+    file = register(urls=[f"{address}/a.zip"], form="derived", recipe="sonetos",
+                    sha256=hashlib.sha256(b"one\n\n\ntwo\n").hexdigest())
+    sonnets = "top/txt/18th/per-sonnet/disco"
+    put(folder / "a.zip", zipped({f"{sonnets}2.txt": b"two", f"{sonnets}1.txt": b"one\n"}))
+    assert lm.data.path(file).read_bytes() == b"one\n\n\ntwo\n"
+
+
 def test_an_archive_writes_nothing_outside_its_place(register, served, tmp_path):
     folder, address = served
     evil = {"../../../evil.txt": b"evil", str(tmp_path / "evil.txt"): b"evil", "..\\evil.txt": b"evil"}

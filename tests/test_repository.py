@@ -84,5 +84,6 @@ def test_the_wheel_holds_package_and_data_but_no_runs(tmp_path):
         pytest.skip("uv is not installed here")
     subprocess.run([uv, "build", "--wheel", "-q", "-o", tmp_path, ROOT], check=True)
     names = zipfile.ZipFile(next(tmp_path.glob("*.whl"))).namelist()
-    assert {"lmcore/__init__.py", "lmcore/data.py", "lmcore/_data/names.txt", "lmcore/_data/registry.toml"} <= set(names)
+    assert {"lmcore/__init__.py", "lmcore/data/__init__.py", "lmcore/_data/names.txt",
+            "lmcore/_data/registry.toml"} <= set(names)
     assert not [n for n in names if n.startswith(("tests", "chapters", "book", "lmcore/_data/runs"))]
