@@ -5,6 +5,7 @@ Letters: B batch, T tokens of this call, C channels of the stream, V vocabulary,
 """
 import os
 from importlib import import_module
+from importlib.util import find_spec
 
 # Waiting OpenMP threads spin, which on a busy machine costs a factor of ten; torch reads this when imported.
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
@@ -17,14 +18,14 @@ __version__ = "0.1.0"
 __all__ = ["CharTokenizer", "Grammar", "KneserNey", "NGram", "Score", "WordTokenizer", "__version__", "data",
            "evaluate", "expect", "plots", "same"]
 
-# Imported at the first use, so that `import lmcore` stays quick.
+# Imported at the first use, so that `import lmcore` stays quick; so are the files that have no name here.
 LATER = {"Grammar": "grammar", "KneserNey": "ngrams", "NGram": "ngrams"}
 
 
 def __getattr__(name: str) -> object:
     if name in LATER:
         return getattr(import_module(f"lmcore.{LATER[name]}"), name)
-    if name in ("data", "grammar", "ngrams", "plots"):
+    if find_spec(f"lmcore.{name}"):
         return import_module(f"lmcore.{name}")
     raise AttributeError(f"lmcore has no {name!r}; it has {', '.join(__all__)}")
 

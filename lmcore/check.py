@@ -24,8 +24,25 @@ def same(name: str, ours: object, theirs: object, tol: float = 0.0) -> None:
 
     Raises: AssertionError if they differ by more than tol and LMCORE_STRICT=1.
     """
-    good, found = _compare(ours, theirs, tol)
+    good, found = compare(ours, theirs, tol)
     _report(f"{name}: {found}", good)
+
+
+def compare(ours: object, theirs: object, tol: float) -> tuple[bool, str]:
+    """Whether two things agree within tol, and the words that say so."""
+    import torch
+
+    try:
+        a, b = (torch.as_tensor(x, dtype=torch.float64).detach().cpu() for x in (ours, theirs))
+    except (TypeError, ValueError, RuntimeError):   # texts, or anything else that is not numbers
+        good = ours == theirs
+        return good, "the same ✓" if good else f"✗ {ours!r:.60} is not {theirs!r:.60}"
+    if a.shape != b.shape:
+        return False, f"✗ shapes {tuple(a.shape)} and {tuple(b.shape)} differ"
+    both = (a == b) | (a.isnan() & b.isnan())       # inf - inf is no difference
+    gap = float((a - b).abs().masked_fill(both, 0).max()) if a.numel() else 0.0
+    good = gap <= tol
+    return good, f"the same, largest difference {gap:.2g} ✓" if good else f"✗ differ by {gap:.2g}"
 
 
 def _report(line: str, good: bool) -> None:
@@ -37,19 +54,3 @@ def _report(line: str, good: bool) -> None:
 def _places(number: float) -> int:
     """Decimals that it takes to write a number: 2 for 0.02, none for 300."""
     return max(0, -int(Decimal(str(number)).normalize().as_tuple().exponent))
-
-
-def _compare(ours: object, theirs: object, tol: float) -> tuple[bool, str]:
-    import torch
-
-    try:
-        a, b = (torch.as_tensor(x).detach().cpu().double() for x in (ours, theirs))
-    except (TypeError, ValueError, RuntimeError):   # texts, or anything else that is not numbers
-        good = ours == theirs
-        return good, "the same ✓" if good else f"✗ {ours!r:.60} is not {theirs!r:.60}"
-    if a.shape != b.shape:
-        return False, f"✗ shapes {tuple(a.shape)} and {tuple(b.shape)} differ"
-    both = (a == b) | (a.isnan() & b.isnan())       # inf - inf is no difference
-    gap = float((a - b).abs().masked_fill(both, 0).max()) if a.numel() else 0.0
-    good = gap <= tol
-    return good, f"the same, largest difference {gap:.2g} ✓" if good else f"✗ differ by {gap:.2g}"

@@ -104,8 +104,10 @@ class NGram(Writer):
 
 
 class Level(NamedTuple):
-    """What follows the contexts of one length. A context's id is its place in `contexts`, -1 if never seen;
-    the last three arrays end with a 0, which is what -1 finds."""
+    """What follows the contexts of one length.
+
+    A context's id is its place in `contexts`, or -1, which finds the 0 at the end of the last three arrays.
+    """
 
     contexts: np.ndarray    # sorted: id of the context without its first token * V + that first token
     pairs: np.ndarray       # sorted: id of a context * V + a token that follows it
@@ -157,10 +159,9 @@ def interpolate(levels: list[Level], windows: np.ndarray, V: int, discount: floa
 class KneserNey(Writer):
     """Interpolated Kneser-Ney: believe a long context as far as it was seen, a shorter one for the rest.
 
-    Each count gives up `discount`, and what a context gave up is shared out as the context one token shorter
-    would; below no context at all stands 1/V. Shorter contexts count not how often a token followed them, but
-    in how many longer contexts it did. Without `discount`, `fit` takes the one of 0.1, 0.2, ... 0.9 that does
-    best on a tenth of its documents, held out.
+    Each count gives up `discount`, which is shared out as the context one token shorter would, down to 1/V.
+    Shorter contexts count not how often a token followed them, but in how many longer contexts it did.
+    Without `discount`, `fit` takes the one of 0.1 ... 0.9 that does best on a held-out tenth of its documents.
 
     Raises: ValueError if order is below 1 or discount is outside (0, 1].
     Source: Kneser and Ney 1995; interpolated as in Chen and Goodman 1998, TR-10-98, sec. 2.7.

@@ -74,14 +74,16 @@ def _save(path: str | Path, kind: str, symbols: list[str]) -> None:
 
 
 def _load(path: str | Path, kind: str) -> list[str]:
+    damaged = ValueError(f"{path} is damaged, or is not a tokenizer: train one and save it again")
     try:
         saved = json.loads(Path(path).read_text(encoding="utf-8", errors="surrogatepass"))
-        found, version, symbols = saved["lmcore"], saved["version"], list(saved["symbols"])
-        intact = symbols[0] == BORDER and len(set(symbols[1:])) == len(symbols) - 1
-    except (ValueError, KeyError, TypeError, IndexError):
-        intact = False
-    if not intact:
-        raise ValueError(f"{path} is damaged, or is not a tokenizer: train one and save it again")
+        found, version = saved["lmcore"], saved["version"]
+    except (ValueError, KeyError, TypeError):
+        raise damaged from None
     if (found, version) != (kind, 1):
         raise ValueError(f"{path} holds a {found}, version {version}; wanted a {kind}, version 1")
+    symbols = saved.get("symbols")
+    texts = isinstance(symbols, list) and all(isinstance(symbol, str) for symbol in symbols)
+    if not texts or symbols[:1] != [BORDER] or len(set(symbols[1:])) < len(symbols) - 1:
+        raise damaged
     return symbols
