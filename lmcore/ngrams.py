@@ -17,12 +17,12 @@ def count_pairs(docs: Iterable[str], tok: CharTokenizer) -> Tensor:
 
     Shapes: docs, tok -> (V, V)
     """
-    counts = torch.zeros(tok.vocab_size, tok.vocab_size)
+    counts = [[0.0] * tok.vocab_size for _ in range(tok.vocab_size)]
     for doc in docs:
         ids = [tok.end, *tok.encode(doc), tok.end]
         for now, following in zip(ids, ids[1:]):
-            counts[now, following] += 1
-    return counts
+            counts[now][following] += 1
+    return torch.tensor(counts)
 
 
 def smooth(counts: Tensor, add: float = 0.0) -> Tensor:
@@ -37,8 +37,18 @@ def smooth(counts: Tensor, add: float = 0.0) -> Tensor:
     return torch.where(total > 0, (counts + add) / total, 1 / V)
 
 
-class Writer:
-    """What the counting models share: they write by drawing each next token from their own `probs`."""
+class CountingModel:
+    """What the models here share: they count documents whole, and write by drawing from their own `probs`.
+
+    Raises: ValueError if fit gets no documents, or one text instead of a list of them.
+    """
+
+    def fit(self, docs: Sequence[str], tok: CharTokenizer) -> Self:
+        if isinstance(docs, str) or not docs:
+            raise ValueError(f"fit wants a list of documents with at least one, got {docs!r:.40}")
+        self.tok = tok
+        self.count([[*tok.encode(doc), tok.end] for doc in docs])
+        return self
 
     def sample(self, n: int = 1, seed: int = 0, max_tokens: int = 1000) -> list[str]:
         """Write n texts, each until its end is drawn or max_tokens are written."""
@@ -51,7 +61,7 @@ class Writer:
         return texts
 
 
-class NGram(Writer):
+class NGram(CountingModel):
     """Guess the next token from the order - 1 tokens before it, by counting what followed them.
 
     Before its first token a document has ends, as many as are asked for. `order=2` is the bigram.
@@ -63,15 +73,12 @@ class NGram(Writer):
         if order < 1 or add < 0:
             raise ValueError(f"order must be at least 1 and add at least 0, got {order} and {add}")
         self.order, self.add = order, add
-        self.counts: dict[tuple[int, ...], Counter[int]] = defaultdict(Counter)
 
-    def fit(self, docs: Iterable[str], tok: CharTokenizer) -> Self:
-        self.tok = tok
-        for doc in docs:
-            ids = [*tok.encode(doc), tok.end]
+    def count(self, docs: Sequence[list[int]]) -> None:
+        self.counts: dict[tuple[int, ...], Counter[int]] = defaultdict(Counter)
+        for ids in docs:
             for context, token in zip(self.contexts(ids), ids):
                 self.counts[context][token] += 1
-        return self
 
     def contexts(self, ids: Sequence[int]) -> list[tuple[int, ...]]:
         """The order - 1 tokens before each token of a document, and before the one that comes next."""
@@ -156,12 +163,12 @@ def interpolate(levels: list[Level], windows: np.ndarray, V: int, discount: floa
     return p
 
 
-class KneserNey(Writer):
+class KneserNey(CountingModel):
     """Interpolated Kneser-Ney: believe a long context as far as it was seen, a shorter one for the rest.
 
     Each count gives up `discount`, which is shared out as the context one token shorter would, down to 1/V.
     Shorter contexts count not how often a token followed them, but in how many longer contexts it did.
-    Without `discount`, `fit` takes the one of 0.1 ... 0.9 that does best on a held-out tenth of its documents.
+    Without `discount`, `fit` takes the one of 0.1 ... 0.9 that does best on a held-out tenth of documents.
 
     Raises: ValueError if order is below 1 or discount is outside (0, 1].
     Source: Kneser and Ney 1995; interpolated as in Chen and Goodman 1998, TR-10-98, sec. 2.7.
@@ -172,15 +179,10 @@ class KneserNey(Writer):
             raise ValueError(f"order must be at least 1 and discount in (0, 1], got {order} and {discount}")
         self.order, self.discount = order, discount
 
-    def fit(self, docs: Iterable[str], tok: CharTokenizer) -> Self:
-        self.tok = tok
-        ids = [[*tok.encode(doc), tok.end] for doc in docs]
-        if not ids:
-            raise ValueError("there are no documents to count")
+    def count(self, docs: Sequence[list[int]]) -> None:
         if self.discount is None:
-            self.discount = self._best_discount(ids)
-        self.levels = count_levels(ids, self.order, tok.vocab_size, tok.end)
-        return self
+            self.discount = self._best_discount(docs)
+        self.levels = count_levels(docs, self.order, self.tok.vocab_size, self.tok.end)
 
     def windows(self, ids: Sequence[int]) -> np.ndarray:
         """Each token of a document, and an end for the one to come, after the order - 1 tokens before it."""
@@ -206,7 +208,7 @@ class KneserNey(Writer):
         probs = interpolate(self.levels, self.windows(ids)[:-1], self.tok.vocab_size, self.discount)
         return torch.from_numpy(probs).log()
 
-    def _best_discount(self, docs: list[list[int]]) -> float:
+    def _best_discount(self, docs: Sequence[list[int]]) -> float:
         if len(docs) < 10:                                          # cut each into tenths
             steps = [(doc, len(doc) // 10 + 1) for doc in docs]
             docs = [doc[i:i + step] for doc, step in steps for i in range(0, len(doc), step)]
