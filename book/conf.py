@@ -37,6 +37,7 @@ copybutton_exclude = ".linenos, .gp, .go"
 katex_css_path = "katex/katex.min.css"
 katex_prerender = True
 
+LOGO = "_static/logo.svg"
 html_theme = "sphinx_book_theme"
 html_theme_options = {
     "repository_url": f"https://github.com/{repository}",
@@ -48,16 +49,17 @@ html_theme_options = {
     "show_toc_level": 2,
     "toc_title": "On this page",
     "search_bar_text": "Search",
-    "logo": {"text": project, "alt_text": "", "image_light": "_static/logo.svg", "image_dark": "_static/logo.svg"},
+    "logo": {"text": project, "alt_text": "", "image_light": LOGO, "image_dark": LOGO},
     "pygments_light_style": "a11y-high-contrast-light",
     "pygments_dark_style": "a11y-high-contrast-dark",
     "footer_content_items": ["extra-footer.html"],
     "extra_footer": "Code MIT, text CC BY 4.0.",
 }
-html_favicon = "_static/logo.svg"
+html_favicon = LOGO
+html_context = {"default_mode": "auto"}         # light or dark, as the reader's machine says
 html_static_path = ["_static"]
 html_extra_path = ["_build/extra"]
 html_css_files = ["book.css"]
 html_js_files = [("bigram.js", {"defer": "defer"})]
-html_copy_source = False
+html_copy_source = html_use_index = html_domain_indices = False
 html_show_sourcelink = False

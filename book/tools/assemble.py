@@ -1,7 +1,7 @@
 """Gather the sources of the book in book/_build/src: the pages of book/, the chapters, what is made of them.
 
-A page may hold {{ name }} for each name in `made`. A chapter gets a line under its title (Colab, download, run
-time) and, where it stored its table of pairs, a figure that can be touched. Notebooks are read, never run.
+A page may hold {{ name }} for each name in `made`. A chapter gets a line under its title (Colab, download,
+run time) and, where it stored its table of pairs, a figure to be touched. Notebooks are read, never run.
 """
 import json
 import re
@@ -17,13 +17,6 @@ from nbformat import NotebookNode
 
 ROOT = Path(__file__).resolve().parents[2]
 BOOK, CHAPTERS, BUILD = ROOT / "book", ROOT / "chapters", ROOT / "book/_build"
-PAIRS = "application/vnd.lmcore.pairs+json"     # {"symbols": [...], "counts": [[...]]}, the border first
-
-
-def pairs(nb: NotebookNode) -> dict | None:
-    """The table of pairs that a chapter stored among its outputs."""
-    data = (out.get("data", {}) for cell in nb.cells for out in cell.get("outputs", []))
-    return next((d[PAIRS] for d in data if PAIRS in d), None)
 
 
 def chapter(path: Path) -> NotebookNode:
@@ -34,8 +27,8 @@ def chapter(path: Path) -> NotebookNode:
     nb.cells[0].source = f"{title}\n\n{bar(path.stem, minutes)}\n\n{rest}"
     for cell in nb.cells:
         for out in cell.get("outputs", []):
-            if PAIRS in out.get("data", {}):
-                out["data"] = {"text/html": touchable(out["data"][PAIRS])}
+            if course.PAIRS in out.get("data", {}):
+                out["data"] = {"text/html": touchable(out["data"][course.PAIRS])}
                 cell.metadata["tags"] = [*cell.metadata.get("tags", []), "remove-input"]
     return nb
 
@@ -53,22 +46,6 @@ def touchable(table: dict) -> str:
     data = json.dumps(table, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
     return (f'<div class="touchable"><script type="application/json">{data}</script>'
             "<noscript><p>With scripts on, the table can be touched here.</p></noscript></div>")
-
-
-def hero(table: dict | None) -> str:
-    """The picture of the front page: chapter 01's table, a square darker the likelier the pair."""
-    if table is None:
-        return ""
-    symbols, counts = table["symbols"], table["counts"]
-    squares = [f'<rect x="{j}" y="{i}" opacity="{(n / sum(row)) ** 0.5:.2f}"/>'
-               for i, row in enumerate(counts) for j, n in enumerate(row) if n > 0.001 * sum(row)]
-    letters = [f'<text x="{i + 0.46}" y="-0.4">{s}</text><text x="-0.6" y="{i + 0.75}">{s}</text>'
-               for i, s in enumerate(symbols)]
-    say = (f"A table of {len(symbols)} by {len(symbols)} squares, one row for each letter: "
-           "the darker a square, the likelier its letter comes next.")
-    side = len(symbols) + 1.5
-    return (f'<svg class="hero-table" viewBox="-1.4 -1.4 {side} {side}" role="img" aria-label="{say}">'
-            f'{"".join(squares)}<g aria-hidden="true">{"".join(letters)}</g></svg>')
 
 
 def exercises(notebooks: list[Path]) -> str:
@@ -92,10 +69,8 @@ def terms(notebooks: list[Path]) -> str:
 
 def made(notebooks: list[Path]) -> dict[str, str]:
     """What pages can ask for by {{ name }}."""
-    first = next((table for p in notebooks if (table := pairs(nbformat.read(p, 4)))), None)
     return {
         "chapters": "\n".join(p.stem for p in notebooks),
-        "hero": hero(first),
         "map": course.map_html(), "graph": course.graph_svg(), "leaves": course.leaves(),
         "objectives": course.objectives(), "videos": course.videos(),
         "six": course.syllabus("six"), "twelve": course.syllabus("twelve"),

@@ -1,19 +1,22 @@
-"""The chapters of the course, read from book/chapters.toml, and every table and map made of them.
+"""The chapters of the course, read from book/chapters.toml, and every table, map and drawing made of them.
 
-    python book/tools/course.py FILE.md ...      refresh the map between <!-- map --> and <!-- /map -->
+    python book/tools/course.py      refresh what other files show of them: the map between <!-- map --> and
+                                     <!-- /map --> in README and chapters, the picture book/_static/pairs.svg
 """
 import re
-import sys
 import tomllib
 from dataclasses import dataclass
 from html import escape
 from itertools import groupby
 from pathlib import Path
 
+import nbformat
+
 ROOT = Path(__file__).resolve().parents[2]
 TABLE = tomllib.loads((ROOT / "book/chapters.toml").read_text(encoding="utf-8"))
 PLAYLIST = TABLE["playlist"]
 MARKED = re.compile(r"(<!-- map -->\n)(.*?)(<!-- /map -->)", re.S)
+PAIRS = "application/vnd.lmcore.pairs+json"     # {"symbols": [...], "counts": [[...]]}, the border first
 WIDTH = 440             # of the drawing of what depends on what
 
 
@@ -126,7 +129,8 @@ def graph_svg() -> str:
     rows = [[c for c in CHAPTERS if depth[c.number] == d] for d in range(max(depth.values()) + 1)]
     at = {c.number: ((i + 0.5) * WIDTH / len(row), 18 + 50 * d) for d, row in enumerate(rows)
           for i, c in enumerate(row)}
-    drawn = [edge(at[n], at[c.number]) for c in CHAPTERS for n in c.needs] + [box(c, *at[c.number]) for c in CHAPTERS]
+    drawn = [edge(at[n], at[c.number]) for c in CHAPTERS for n in c.needs]
+    drawn += [box(c, *at[c.number]) for c in CHAPTERS]
     words = "; ".join(f"{c.number} needs {' and '.join(map(str, c.needs))}" for c in CHAPTERS if c.needs)
     return (f'<svg class="graph" viewBox="0 0 {WIDTH} {50 * len(rows) - 14}" role="img" '
             f'aria-label="What depends on what. {words}.">\n' + "\n".join(drawn) + "\n</svg>")
@@ -145,14 +149,36 @@ def edge(a: tuple[float, float], b: tuple[float, float]) -> str:
     return f'<path d="M{a[0]:g} {top:g}C{a[0]:g} {middle:g} {b[0]:g} {middle:g} {b[0]:g} {bottom:g}"/>'
 
 
-def stamp(path: Path) -> None:
-    """Put the map of today between the two marks of a file."""
-    text = path.read_text(encoding="utf-8")
-    if not MARKED.search(text):
-        sys.exit(f"{path} has no <!-- map --> … <!-- /map --> to fill")
-    path.write_text(MARKED.sub(lambda m: f"{m[1]}\n{map_table()}\n\n{m[3]}", text), encoding="utf-8")
+def stored_pairs() -> dict | None:
+    """The table of pairs that the first chapter which has one stored among its outputs."""
+    data = (out.get("data", {}) for path in sorted((ROOT / "chapters").glob("[0-9]*.ipynb"))
+            for cell in nbformat.read(path, 4).cells for out in cell.get("outputs", []))
+    return next((d[PAIRS] for d in data if PAIRS in d), None)
+
+
+def pairs_svg(table: dict) -> str:
+    """The picture of the front page: a row for each symbol, a square the stronger the likelier it follows."""
+    symbols, side = table["symbols"], len(table["symbols"]) + 1.5
+    squares = [f'<rect x="{j}" y="{i}" width=".92" height=".92" opacity="{(n / sum(row)) ** 0.5:.2f}"/>'
+               for i, row in enumerate(table["counts"]) for j, n in enumerate(row) if n > 0.001 * sum(row)]
+    letters = [f'<text x="{x:g}" y="{y:g}">{escape(s)}</text>' for i, s in enumerate(symbols)
+               for x, y in [(i + 0.46, -0.4), (-0.6, i + 0.7)]]
+    style = 'fill="#767676" font-family="sans-serif" font-size=".72" text-anchor="middle"'
+    box = f'viewBox="-1.4 -1.4 {side} {side}"'
+    return "\n".join([f'<svg xmlns="http://www.w3.org/2000/svg" {box} fill="#2b87c9">', *squares,
+                      f"<g {style}>", *letters, "</g>", "</svg>", ""])
+
+
+def main() -> None:
+    files = {ROOT / "book/_static/pairs.svg": pairs_svg(table)} if (table := stored_pairs()) else {}
+    for path in [ROOT / "README.md", *sorted((ROOT / "chapters/text").glob("*.md"))]:
+        text = path.read_text(encoding="utf-8")
+        files[path] = MARKED.sub(lambda m: f"{m[1]}\n{map_table()}\n\n{m[3]}", text)
+    for path, text in files.items():
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            path.write_text(text, encoding="utf-8")
+            print(f"course: refreshed {path.relative_to(ROOT)}")
 
 
 if __name__ == "__main__":
-    for name in sys.argv[1:]:
-        stamp(Path(name))
+    main()
