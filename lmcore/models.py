@@ -1,0 +1,117 @@
+"""Networks that guess the next token from the few before it, and the loop that trains them."""
+import math
+import time
+from collections.abc import Callable, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lmcore.optim import SGD, AdamW
+from lmcore.tokenizers import CharTokenizer
+
+END = 0     # the token at the border of documents, of every tokenizer
+
+
+class FixedContext(nn.Module):
+    """What networks that see the last T tokens share: the document's start has T ends before it.
+
+    A network sets `T`, and its `forward` turns contexts X (B, T) into logits (B, V).
+    """
+
+    T: int
+
+    @torch.no_grad()
+    def log_probs(self, ids: Sequence[int]) -> Tensor:
+        """Log-probability of each token of a document given those before it.
+
+        Shapes: ids (N,) -> (N,)
+        Units:  nats
+        """
+        rows = torch.tensor([END] * self.T + list(ids)).unfold(0, self.T + 1, 1)    # (N, T + 1)
+        return -F.cross_entropy(self(rows[:, :-1]), rows[:, -1], reduction="none")
+
+    @torch.no_grad()
+    def probs(self, ids: Sequence[int]) -> Tensor:
+        """Probability of each token after the tokens of a document so far.
+
+        Shapes: ids (N,) -> (V,)
+        """
+        context = ([END] * self.T + list(ids))[-self.T:]
+        return self(torch.tensor([context])).softmax(-1)[0]
+
+
+class MLP(FixedContext):
+    """Look up a learned vector for each of T tokens, join them, one hidden layer, a logit for each token.
+
+    Weights start with a spread of 1 / sqrt(inputs); biases at 0.
+
+    Source: Bengio et al. 2003, A neural probabilistic language model, sec. 2.
+    """
+
+    def __init__(self, V: int, T: int = 3, C: int = 10, hidden: int = 200):
+        super().__init__()
+        self.T = T
+        self.embedding = nn.Parameter(torch.randn(V, C))
+        self.hidden_weight = nn.Parameter(torch.randn(T * C, hidden) / (T * C)**0.5)
+        self.hidden_bias = nn.Parameter(torch.zeros(hidden))
+        self.out_weight = nn.Parameter(torch.randn(hidden, V) / hidden**0.5)
+        self.out_bias = nn.Parameter(torch.zeros(V))
+
+    def forward(self, X: Tensor) -> Tensor:
+        x = self.embedding[X].flatten(1)                                # (B, T * C)
+        h = (x @ self.hidden_weight + self.hidden_bias).tanh()          # (B, hidden)
+        return h @ self.out_weight + self.out_bias                      # (B, V)
+
+
+def warmup_cosine(progress: float, warmup: float = 0.1) -> float:
+    """The share of the full rate at a point of training, 0 start to 1 end: a straight rise, a cosine down.
+
+    Source: Loshchilov and Hutter 2017, SGDR, eq. 5, https://arxiv.org/abs/1608.03983
+    """
+    if progress < warmup:
+        return progress / warmup
+    return (1 + math.cos(math.pi * (progress - warmup) / (1 - warmup))) / 2
+
+
+def train(model: nn.Module, X: Tensor, Y: Tensor, optimiser: SGD | AdamW, steps: int, batch: int = 32,
+          schedule: Callable[[float], float] = lambda progress: 1.0, seed: int = 0,
+          sample: Callable[[], str] | None = None) -> list[float]:
+    """Step down the loss of random minibatches of X (N, T) and Y (N,) or (N, T), and return every loss.
+
+    One line on the screen tells how it goes, with a text of `sample()`. The model ends in evaluation mode.
+
+    Units:  losses in nats per token; `schedule` gives the share of the rate at progress 0 ... 1.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    losses, rate, shown = [], optimiser.lr, time.monotonic()
+    for step in range(steps):
+        model.train()
+        optimiser.lr = rate * schedule((step + 0.5) / steps)
+        rows = torch.randint(len(X), (batch,), generator=generator)     # (batch,)
+        logits = model(X[rows])                                         # (batch, V) or (batch, T, V)
+        loss = F.cross_entropy(logits.flatten(0, -2), Y[rows].flatten())
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        losses.append(loss.item())
+        if step + 1 == steps or time.monotonic() > shown + 2:
+            model.eval()
+            shown, mean = time.monotonic(), sum(losses[-100:]) / len(losses[-100:])
+            text = sample() if sample else ""
+            print(f"\rstep {step + 1:,}  loss {mean:.3f}  {text:<20}", end="", flush=True)
+    print()
+    optimiser.lr = rate
+    return losses
+
+
+def sample(model: FixedContext, tok: CharTokenizer, n: int = 1, seed: int = 0,
+           longest: int = 100) -> list[str]:
+    """Write n texts token by token, each until its end is drawn or it is `longest` tokens long."""
+    generator, texts = torch.Generator().manual_seed(seed), []
+    for _ in range(n):
+        ids = []
+        while len(ids) < longest and tok.end not in ids[-1:]:
+            ids.append(int(torch.multinomial(model.probs(ids), 1, generator=generator)))
+        texts.append(tok.decode(ids))
+    return texts
