@@ -94,7 +94,8 @@ def unproved_draft(chapter: ch.Chapter) -> Iterator[str]:
 
 
 def test_chapter_and_package_have_the_same_code(chapter: ch.Chapter):
-    assert list(differing(chapter)) == []
+    found = list(differing(chapter))
+    assert not found, "\n".join(found)
 
 
 def test_a_draft_is_shown_equal_to_the_package(chapter: ch.Chapter):

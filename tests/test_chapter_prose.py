@@ -41,7 +41,8 @@ def defined_twice(terms: list[glossary.Term]) -> list[str]:
 
 
 def test_every_decimal_in_the_prose_is_a_claim_or_has_a_source(chapter: ch.Chapter):
-    assert list(unproved(chapter)) == []
+    found = list(unproved(chapter))
+    assert not found, "\n".join(found)
 
 
 def test_no_term_is_used_before_the_chapter_that_defines_it():

@@ -1,4 +1,4 @@
-"""As on Colab: a notebook alone in an empty folder, in an environment without lmcore, sets itself up and runs.
+"""As on Colab: a notebook alone in an empty folder, where lmcore is not installed, sets itself up and runs.
 
 The repository is reached by a local git address. The environment is made once from constraints.txt and kept
 under .cache; each test lays an empty one over it, so that what a notebook installs is seen and thrown away.
@@ -15,6 +15,7 @@ import chapter as ch
 import install
 import nbformat
 import pytest
+import run
 
 WRITTEN = [p for p in ch.paths() if p.exists()]
 COLAB = ["ipykernel", "nbclient", "pip", "hatchling"]       # hatchling: to build lmcore without the network
@@ -26,7 +27,7 @@ nbformat.write(nb, sys.argv[1])"""
 
 def call(*command: str | Path, **kwargs) -> str:
     done = subprocess.run(command, text=True, capture_output=True, **kwargs)
-    assert done.returncode == 0, f"{' '.join(map(str, command))[:200]}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
+    assert done.returncode == 0, f"{command[:3]} failed:\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
     return done.stdout
 
 
@@ -62,7 +63,8 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> str:
             shutil.copy(ch.ROOT / name, there / name)
     call("git", "init", "-q", "-b", "main", cwd=there)
     call("git", "add", "-A", cwd=there)
-    call("git", "-c", "user.name=test", "-c", "user.email=test@example.org", "commit", "-qm", "all", cwd=there)
+    who = ["-c", "user.name=test", "-c", "user.email=test@example.org"]
+    call("git", *who, "commit", "-qm", "all", cwd=there)
     return f"git+file://{there}@main"
 
 
@@ -74,7 +76,7 @@ def run_alone(nb: nbformat.NotebookNode, folder: Path, base: Path, source: str) 
     (site_packages(environment) / "base.pth").write_text(str(base))
     nbformat.write(nb, alone / "chapter.ipynb")
     env = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
-    env |= {"LMCORE_SOURCE": source, "LMCORE_STRICT": "1", "OMP_NUM_THREADS": "1", "PIP_NO_BUILD_ISOLATION": "0"}
+    env |= run.STRICT | {"LMCORE_SOURCE": source, "PIP_NO_BUILD_ISOLATION": "0"}    # 0: pip's way to say no
     call(environment / "bin/python", "-c", RUN, "chapter.ipynb", cwd=alone, env=env)
     return nbformat.read(alone / "chapter.ipynb", 4)
 

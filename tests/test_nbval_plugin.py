@@ -1,14 +1,21 @@
 """Notebooks are compared strictly where it matters: each cell below is run and held against its outputs."""
+import io
 import os
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import chapter as ch
 import nbformat
+import nbval_plugin
+from hypothesis import given
+from hypothesis import strategies as st
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 from sample import picture, text
+
+import lmcore as lm
 
 CLAIM = "loss {} nats · book 2.454 ± 0.010 ✓"
 SAY = 'print("' + CLAIM + '")'
@@ -91,3 +98,23 @@ def test_with_a_mirror_no_cell_is_skipped(tmp_path: Path):
     assert outcomes == ["passed", "failure", "failure", "passed"], printed
 
 
+
+
+NAMES = st.text("abcd 012.", min_size=1).map(lambda name: "x " + name.strip())
+NUMBERS = st.integers(-10**6, 10**6) | st.floats(-1e4, 1e4)
+
+
+@given(name=NAMES, ours=NUMBERS, again=NUMBERS, book=st.integers(-500, 500),
+       tol=st.sampled_from([1, 0.02, 0.005]), unit=st.sampled_from(["", "nats/char", "%"]))
+def test_whatever_expect_prints_is_read_and_masked(name, ours, again, book, tol, unit):
+    first, second = (printed(name, value, book / 100, tol, unit) for value in (ours, again))
+    [claim] = ch.CLAIM.finditer(first)
+    assert claim["name"] == name and claim["unit"].strip() == unit
+    assert abs(float(claim["book"].replace(",", "")) - book / 100) < 0.005
+    assert nbval_plugin.masked(first).partition(" · ")[0] == nbval_plugin.masked(second).partition(" · ")[0]
+
+
+def printed(*claim) -> str:
+    with redirect_stdout(io.StringIO()) as said:
+        lm.expect(*claim)
+    return said.getvalue().rstrip("\n")

@@ -17,7 +17,7 @@ KEPT = ("tags", "mystnb", "lmcore")         # the cell metadata that chapters us
 PICTURE, IGNORE, CHECK = "picture", "nbval-ignore-output", "nbval-check-output"
 PROGRESS = re.compile(r"\\r|tqdm|clear_output|display_id|update_display")
 TIMING = re.compile(r"\d\s?(?:ns|[µμ]s|us|ms|secs?|seconds?|min|minutes?|hours?)\b"
-                    r"|\d\s?s(?=[,;.)\]]|\s*$|\s+[^\d\s])|/(?:s|sec|second)\b|\d+%\|", re.M)
+                    r"|\d\s?s(?=[,;.)\]]|\s*$|\s+[^\d\s])|/(?:s|sec|second)\b|\d+%\||\b\d?\d:\d\d\b", re.M)
 CLAIM = re.compile(r"^(?P<name>.*?) (?P<value>[-+]?\d[\d,]*\.?\d*(?:e[-+]?\d+)?)(?P<unit>[^\d]*)"
                    r" · book (?P<book>[-+]?[\d.,]+(?:e[-+]?\d+)?) ± (?P<tol>\S+)(?P<verdict>.*)$", re.M)
 DATA = re.compile(r"\b(?:load|splits|path|available)\(\s*[\"']([^\"']+)[\"']")
@@ -138,7 +138,7 @@ def missing_data(cells: list[NotebookNode]) -> list[str]:
     needed, missing = [], []
     for cell in cells:
         if "needs-data" in tags(cell):
-            needed = DATA.findall(cell.source) or needed
+            needed = sorted(set(DATA.findall(cell.source))) or needed
             missing.append(", ".join(name for name in needed if not lmcore.data.available(name)))
         else:
             missing.append("")
@@ -146,7 +146,7 @@ def missing_data(cells: list[NotebookNode]) -> list[str]:
 
 
 def paragraphs(markdown: str) -> list[str]:
-    """The prose of a markdown cell: paragraphs, items, table rows; not headings, blocks of code or formulas."""
+    """The prose of a markdown cell: paragraphs, items, table rows; no headings, blocks of code, formulas."""
     text = re.sub(r"^(`{3,}|~{3,}).*?^\1\s*$|<(svg|style|script)\b.*?</\2>|<!--.*?-->|\$\$.*?\$\$", "",
                   markdown, flags=re.M | re.S)
     text = re.sub(r"^ *(?:#+ .*|:{3,}.*|[-*_]{3,} *)$", "\n", text, flags=re.M)
