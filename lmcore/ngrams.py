@@ -38,7 +38,7 @@ def smooth(counts: Tensor, add: float = 0.0) -> Tensor:
 
 
 class CountingModel:
-    """What the models here share: they count documents whole, and write by drawing from their own `probs`.
+    """What the models here share: they count lists of documents, and they write.
 
     Raises: ValueError if fit gets no documents, or one text instead of a list of them.
     """
@@ -51,14 +51,20 @@ class CountingModel:
         return self
 
     def sample(self, n: int = 1, seed: int = 0, max_tokens: int = 1000) -> list[str]:
-        """Write n texts, each until its end is drawn or max_tokens are written."""
-        generator, texts = torch.Generator().manual_seed(seed), []
-        for _ in range(n):
-            ids = []
-            while len(ids) < max_tokens and self.tok.end not in ids[-1:]:
-                ids.append(int(torch.multinomial(self.probs(ids), 1, generator=generator)))
-            texts.append(self.tok.decode(ids))
-        return texts
+        """Write n texts, each until its end is drawn or it is max_tokens long."""
+        return sample(self, self.tok, n, seed, max_tokens)
+
+
+def sample(model: CountingModel, tok: CharTokenizer, n: int = 1, seed: int = 0,
+           max_tokens: int = 1000) -> list[str]:
+    """Write n texts by drawing each next token from `model.probs` of those so far, until the end is drawn."""
+    generator, texts = torch.Generator().manual_seed(seed), []
+    for _ in range(n):
+        ids = []
+        while len(ids) < max_tokens and tok.end not in ids[-1:]:
+            ids.append(int(torch.multinomial(model.probs(ids), 1, generator=generator)))
+        texts.append(tok.decode(ids))
+    return texts
 
 
 class NGram(CountingModel):
@@ -83,7 +89,7 @@ class NGram(CountingModel):
     def contexts(self, ids: Sequence[int]) -> list[tuple[int, ...]]:
         """The order - 1 tokens before each token of a document, and before the one that comes next."""
         n = self.order - 1
-        padded = (self.tok.end,) * n + tuple(ids)
+        padded = (self.tok.end,) * n + tuple(map(int, ids))
         return [padded[i:i + n] for i in range(len(ids) + 1)]
 
     def probs(self, context: Sequence[int]) -> Tensor:
@@ -106,7 +112,7 @@ class NGram(CountingModel):
         for context, token in zip(self.contexts(ids), ids):
             row = self.counts.get(context, Counter())
             total = row.total() + self.add * V
-            probs.append((row[token] + self.add) / total if total else 1 / V)
+            probs.append((row[int(token)] + self.add) / total if total else 1 / V)
         return torch.tensor(probs, dtype=torch.float64).log()
 
 

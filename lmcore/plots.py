@@ -17,6 +17,7 @@ BLUE, RED, GREEN, PINK = "#0072B2", "#D55E00", "#009E73", "#CC79A7"   # each at 
 ROLE = {"train": BLUE, "validation": RED, "ours": GREEN, "reference": PINK}
 FULL, HALF, WIDE = (6.4, 3.2), (4.2, 2.8), (6.4, 2.2)           # inches
 LETTERS = (5.6, 5.0)                                            # a map with a named row for every letter
+SIGNS = {" ": "␣", "\n": "⏎", "\t": "⇥"}                        # what else would be invisible
 STYLE = {
     "figure.figsize": FULL, "figure.dpi": 110, "savefig.dpi": 110, "figure.constrained_layout.use": True,
     "figure.facecolor": "none", "axes.facecolor": "none", "savefig.facecolor": "none",
@@ -33,11 +34,6 @@ def use_style() -> None:
     plt.rcParams.update(STYLE)
 
 
-def show(symbol: str) -> str:
-    """Return the sign that stands for a symbol in a picture: spaces and line ends become visible."""
-    return symbol.replace(" ", "␣").replace("\n", "⏎").replace("\t", "⇥")
-
-
 def dashed(ax: Axes, baselines: Mapping[str, float]) -> None:
     """Draw each baseline as a dashed grey line, its name written on it at the right edge."""
     for name, height in baselines.items():
@@ -46,15 +42,19 @@ def dashed(ax: Axes, baselines: Mapping[str, float]) -> None:
                     textcoords="offset points", ha="right", va="bottom", fontsize=9)
 
 
-def heat_map(table: Tensor, symbols: Sequence[str], down: str, across: str, unit: str, root: float = 1) -> Axes:
-    """Show a table of numbers as colours; cells that are zero are grey, so they never look like small ones.
+def heat_map(table: Tensor, symbols: Sequence[str], down: str, across: str, unit: str,
+             root: float = 1) -> Axes:
+    """Show a table of numbers as colours, grey where it is zero, so that nothing never looks like little.
+
+    A `root` of 0.5 spreads the colours of small numbers, as counts need.
 
     Shapes: table (V, V)
     """
     fig, ax = plt.subplots(figsize=LETTERS if len(symbols) > 12 else HALF)
     cmap = plt.get_cmap("viridis").with_extremes(bad=INK + "26")                      # 15 % grey
-    image = ax.imshow(table.float().where(table > 0, torch.nan), cmap=cmap, norm=PowerNorm(root, 0, table.max()))
-    names, every = [show(s) for s in symbols], range(len(symbols))
+    shown = table.float().where(table > 0, torch.nan).numpy()
+    image = ax.imshow(shown, cmap=cmap, norm=PowerNorm(root, 0, float(table.max())))
+    names, every = [SIGNS.get(s, s) for s in symbols], range(len(symbols))
     ax.set(xticks=every, yticks=every, xticklabels=names, yticklabels=names, xlabel=across, ylabel=down)
     ax.tick_params(length=0, labelsize=8, top=True, labeltop=True)
     ax.spines[:].set_visible(False)
@@ -65,7 +65,7 @@ def heat_map(table: Tensor, symbols: Sequence[str], down: str, across: str, unit
 def bars(values: Mapping[str, float], unit: str, baselines: Mapping[str, float] | None = None) -> Axes:
     """Draw one bar for each name, in the order given."""
     _, ax = plt.subplots(figsize=WIDE)
-    ax.bar([show(name) for name in values], list(values.values()), color=GREEN, width=0.7)
+    ax.bar([SIGNS.get(name, name) for name in values], list(values.values()), color=GREEN, width=0.7)
     ax.set_ylabel(unit)
     ax.tick_params(axis="x", length=0)
     dashed(ax, baselines or {})
@@ -83,25 +83,27 @@ def curves(x: Sequence[float], lines: Mapping[str, Sequence[float]], x_label: st
         line, = ax.plot(x, y, marker="o", ms=4, color=ROLE.get(name.split()[0]))
         others = [other for label, other in lines.items() if label != name] or [[min(y)] * len(y)]
         gap = [min((y[i] - other[i] for other in others), key=abs) for i in range(len(x))]
-        at = max(range(len(x)), key=lambda i: abs(gap[i]))
+        at = max(range(len(x))[1:-1] or range(len(x)), key=lambda i: abs(gap[i]))
         ax.annotate(name, (x[at], y[at]), xytext=(6, 6 if gap[at] > 0 else -6), textcoords="offset points",
                     va="bottom" if gap[at] > 0 else "top", color=line.get_color(), weight="bold")
     ax.set(xlabel=x_label, ylabel=y_label)
+    ax.margins(y=0.1)
     dashed(ax, baselines or {})
     return ax
 
 
-def coloured_text(lines: Sequence[Sequence[tuple[str, float]]], unit: str, top: float | None = None) -> Axes:
-    """Write lines of (symbol, value) pairs, each symbol on a ground that is darker where its value is higher."""
+def coloured_text(lines: Sequence[Sequence[tuple[str, float]]], unit: str) -> Axes:
+    """Write lines of (symbol, value) pairs, each symbol on a ground as dark as its value is high."""
     fig, ax = plt.subplots(figsize=(6.4, 0.5 + 0.34 * len(lines)))
-    top = top or max(value for line in lines for _, value in line)
-    scale = plt.cm.ScalarMappable(plt.Normalize(0, top), "viridis_r")
+    highest = max(value for line in lines for _, value in line)
+    scale = plt.cm.ScalarMappable(plt.Normalize(0, highest), "viridis_r")
     for row, line in enumerate(lines):
         for place, (symbol, value) in enumerate(line):
             ground = scale.to_rgba(value)
-            ink = "black" if sum(ground[:3]) > 1.15 else "white"
+            ink = "black" if sum(ground[:3]) > 1.22 else "white"
             ax.add_patch(Rectangle((place, row), 0.94, 0.86, color=ground, lw=0))
-            ax.text(place + 0.47, row + 0.43, show(symbol), color=ink, ha="center", va="center", family="monospace")
+            ax.text(place + 0.47, row + 0.43, SIGNS.get(symbol, symbol), color=ink, ha="center", va="center",
+                    family="monospace")
     ax.set(xlim=(0, max(map(len, lines))), ylim=(len(lines), 0))
     ax.axis("off")
     fig.colorbar(scale, ax=ax, label=unit, aspect=8, pad=0.02).outline.set_visible(False)
@@ -117,10 +119,11 @@ def model_so_far(boxes: Sequence[str], new: Sequence[str] = (), again: str = "")
     step = 6.4 / len(boxes)
     for i, text in enumerate(boxes):
         name, _, note = text.partition("\n")
-        colour, middle = GREEN if name in new else INK, (i + 0.5) * step
+        middle = (i + 0.5) * step
+        colour, width = (GREEN, 2) if name in new else (INK, 1)
         if 0 < i < len(boxes) - 1:
             ax.add_patch(FancyBboxPatch((middle - 0.4 * step, 0.25), 0.8 * step, 0.6, fc="none", ec=colour,
-                                        boxstyle="round,pad=0,rounding_size=0.08", lw=2 if name in new else 1))
+                                        lw=width, boxstyle="round,pad=0,rounding_size=0.08"))
         ax.text(middle, 0.64 if note else 0.55, name, color=colour, ha="center", va="center", weight="bold")
         ax.text(middle, 0.4, note, color=colour, ha="center", va="center", fontsize=8)
         if i:

@@ -1,0 +1,136 @@
+"""Figures are legible on white and on black, and what is written in them can be read."""
+import io
+from itertools import combinations
+
+import matplotlib
+import matplotlib.pyplot as plt
+import pytest
+import torch
+from PIL import Image
+
+from lmcore import plots
+
+matplotlib.use("Agg")
+
+DARK = ["#14181e", "#111111", "#0d1117", "#1f1f1f"]
+
+
+@pytest.fixture(autouse=True)
+def house_style():
+    with plt.rc_context():
+        plots.use_style()
+        yield
+    plt.close("all")
+
+
+def luminance(colour) -> float:
+    """Source: WCAG 2.1, relative luminance."""
+    parts = matplotlib.colors.to_rgb(colour)
+    r, g, b = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts)
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b
+
+
+def contrast(a, b) -> float:
+    low, high = sorted([luminance(a), luminance(b)])
+    return (high + 0.05) / (low + 0.05)
+
+
+def boxes(ax, kind=matplotlib.text.Text) -> list:
+    """The places on the canvas of all texts that are drawn."""
+    ax.figure.canvas.draw()
+    texts = [t for t in ax.findobj(kind) if t.get_visible() and t.get_text().strip()]
+    return [t.get_window_extent() for t in texts]
+
+
+@pytest.mark.parametrize("ground", ["white", *DARK])
+def test_the_four_colours_and_the_ink_stand_out_from_every_page(ground):
+    assert contrast(plots.INK, ground) > (4.5 if ground == "white" else 3.6)
+    assert all(contrast(c, ground) >= 3 for c in (plots.BLUE, plots.RED, plots.GREEN, plots.PINK))
+
+
+def test_the_page_shows_through_a_figure():
+    file = io.BytesIO()
+    plots.bars({"a": 1, "b": 2}, "times").figure.savefig(file)
+    assert Image.open(file).getpixel((1, 1))[3] == 0
+
+
+def test_zeros_are_not_coloured_and_others_are():
+    table = torch.tensor([[0.0, 1e-9], [2.0, 3.0]])
+    [image] = plots.heat_map(table, ["a", "b"], "down", "across", "times").images
+    assert image.get_array().mask.tolist() == [[True, False], [False, False]]
+    assert image.to_rgba(image.get_array())[0, 0, 3] == pytest.approx(0.15, abs=0.01)
+
+
+@pytest.mark.filterwarnings("error")                            # the font has no such sign
+def test_spaces_and_line_ends_can_be_seen():
+    ax = plots.heat_map(torch.eye(4), [" ", "\n", "\t", "•"], "down", "across", "times")
+    ax.figure.canvas.draw()
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["␣", "⏎", "⇥", "•"]
+
+
+def test_a_root_spreads_small_numbers_but_keeps_the_scale():
+    table = torch.tensor([[1.0, 25.0], [100.0, 0.0]])
+    plain, spread = (plots.heat_map(table, ["a", "b"], "", "", "", root=r).images[0] for r in (1, 0.5))
+    assert spread.norm(25) == pytest.approx(0.5) and plain.norm(25) == pytest.approx(0.25)
+    assert spread.get_clim() == plain.get_clim() == (0, 100)
+
+
+@pytest.mark.parametrize("falling, rising", [
+    ([3, 2.6, 2.5], [1.5, 2.1, 2.4]), ([2.46, 2.47, 2.9], [2.45, 2.46, 2.9])])
+def test_lines_carry_their_names_apart_from_each_other(falling, rising):
+    ax = plots.curves([1, 2, 3], {"validation": falling, "train": rising}, "step", "nats", {"uniform": 3.3})
+    ax.figure.canvas.draw()
+    names = [t for t in ax.texts if t.get_text()]
+    assert [t.get_text() for t in names] == ["validation", "train", "uniform"]
+    assert [t.get_color() for t in names[:2]] == [plots.RED, plots.BLUE]
+    extents = [t.get_window_extent() for t in names]
+    assert not any(a.overlaps(b) for a, b in combinations(extents, 2))
+    assert all(ax.figure.bbox.contains(x, y) for e in extents for x, y in e.corners())
+
+
+def test_every_baseline_has_its_dashed_line():
+    ax = plots.bars({"a": 1, "b": 2}, "nats", {"uniform": 1.5, "pairs": 0.5})
+    assert [line.get_ydata()[0] for line in ax.lines] == [1.5, 0.5]
+    assert all(line.get_linestyle() == "--" and line.get_color() == plots.INK for line in ax.lines)
+
+
+def test_letters_can_be_read_on_every_ground_of_the_scale():
+    ax = plots.coloured_text([[("a", v / 40) for v in range(41)]], "nats")
+    for patch, text in zip(ax.patches, ax.texts):
+        assert contrast(patch.get_facecolor(), text.get_color()) >= 4.5, text.get_text()
+
+
+def test_what_costs_more_is_darker():
+    ax = plots.coloured_text([[("a", 0.5), ("b", 3.0)], [("c", 7.0)]], "nats")
+    grounds = [luminance(p.get_facecolor()) for p in ax.patches]
+    assert grounds == sorted(grounds, reverse=True)
+    assert [t.get_text() for t in ax.texts] == ["a", "b", "c"]
+
+
+MODEL = ["emma", "characters\n27 symbols", "pair table\n27 × 27", "draw one", "next letter"]
+
+
+def test_only_new_boxes_are_green_and_data_has_no_frame():
+    ax = plots.model_so_far(MODEL, new=["pair table"])
+    frames = [matplotlib.colors.to_hex(p.get_edgecolor()) for p in ax.patches[:3]]
+    assert frames == [plots.INK, plots.GREEN.lower(), plots.INK]
+
+
+@pytest.mark.parametrize("again", ["", "write it down, ask again"])
+def test_names_fit_into_their_boxes_and_the_figure(again):
+    ax = plots.model_so_far(MODEL, new=["pair table"], again=again)
+    frames = [p for p in ax.patches if isinstance(p, matplotlib.patches.FancyBboxPatch)]
+    extents = boxes(ax)
+    assert len(frames) == 3 and len(extents) == 7 + bool(again)
+    inside = [e for e in extents if any(f.get_window_extent().fully_overlaps(e) for f in frames)]
+    assert len(inside) == 5                                     # three names, two notes
+    assert all(f.get_window_extent().containsx(e.x0) and f.get_window_extent().containsx(e.x1)
+               for e in inside for f in frames if f.get_window_extent().fully_overlaps(e))
+    assert all(ax.figure.bbox.contains(x, y) for e in extents for x, y in e.corners())
+
+
+def test_figures_of_a_real_table_stay_small():
+    table = torch.rand(27, 27, generator=torch.Generator().manual_seed(0))
+    file = io.BytesIO()
+    plots.heat_map(table, list("•abcdefghijklmnopqrstuvwxyz"), "down", "across", "times").figure.savefig(file)
+    assert len(file.getvalue()) < 60_000
