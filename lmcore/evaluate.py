@@ -14,7 +14,9 @@ class Model(Protocol):
     """Anything that can say how probable each token of a document is, given those before it."""
 
     def log_probs(self, ids: Sequence[int]) -> "Tensor":
-        """Shapes: ids (T,) -> (T,)
+        """Log-probability of each token of a document given those before it.
+
+        Shapes: ids (T,) -> (T,)
         Units:  nats
         """
 

@@ -8,6 +8,7 @@ class Linear(nn.Module):
 
     Weights start with a spread of 1 / sqrt(n_in), so that outputs have the spread of the inputs.
 
+    Shapes: x (..., n_in) -> (..., n_out)
     Source: LeCun et al. 1998, Efficient BackProp, sec. 4.6.
     """
 
@@ -24,6 +25,7 @@ class Linear(nn.Module):
 class Embedding(nn.Module):
     """Look up a learned row for each id.
 
+    Shapes: ids (...) -> (..., C)
     Source: Bengio et al. 2003, A neural probabilistic language model, sec. 2.
     """
 
@@ -36,7 +38,10 @@ class Embedding(nn.Module):
 
 
 class Tanh(nn.Module):
-    """Squash every number into (-1, 1)."""
+    """Squash every number into (-1, 1).
+
+    Shapes: x (...) -> (...)
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         return x.tanh()
@@ -48,6 +53,7 @@ class BatchNorm1d(nn.Module):
     In training the statistics are those of the batch, over every axis but the last; in evaluation they are
     running means kept on the way.
 
+    Shapes: x (..., C) -> (..., C)
     Source: Ioffe & Szegedy 2015, algorithms 1 and 2. https://arxiv.org/abs/1502.03167
     """
 
@@ -73,6 +79,7 @@ class BatchNorm1d(nn.Module):
 class FlattenConsecutive(nn.Module):
     """Join every n neighbouring places into one with n times the channels; a single place loses its axis.
 
+    Shapes: x (B, T*n, C) -> (B, T, C*n)
     Raises: ValueError if the number of places is not divisible by n.
     """
 
@@ -89,7 +96,10 @@ class FlattenConsecutive(nn.Module):
 
 
 class Sequential(nn.Module):
-    """Run layers one after another."""
+    """Run layers one after another.
+
+    Shapes: what the first layer takes, to what the last one gives.
+    """
 
     def __init__(self, *layers: nn.Module):
         super().__init__()

@@ -46,6 +46,7 @@ class MLP(FixedContext):
 
     Weights start with a spread of 1 / sqrt(inputs); biases at 0.
 
+    Shapes: X (B, T) -> (B, V)
     Source: Bengio et al. 2003, A neural probabilistic language model, sec. 2.
     """
 
@@ -77,10 +78,11 @@ def warmup_cosine(progress: float, warmup: float = 0.1) -> float:
 def train(model: nn.Module, X: Tensor, Y: Tensor, optimiser: SGD | AdamW, steps: int, batch: int = 32,
           schedule: Callable[[float], float] = lambda progress: 1.0, seed: int = 0,
           sample: Callable[[], str] | None = None) -> list[float]:
-    """Step down the loss of random minibatches of X (N, T) and Y (N,) or (N, T), and return every loss.
+    """Step down the loss of random minibatches of examples, and return every loss.
 
     One line on the screen tells how it goes, with a text of `sample()`. The model ends in evaluation mode.
 
+    Shapes: X (N, T), Y (N,) or (N, T)
     Units:  losses in nats per token; `schedule` gives the share of the rate at progress 0 ... 1.
     """
     generator = torch.Generator().manual_seed(seed)

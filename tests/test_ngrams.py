@@ -15,7 +15,8 @@ DOCS = ["abba", "abacab", "", "cab", "aaaaaaaaaab", "bca"]
 TOK = lm.CharTokenizer.train(["abcd"])                          # no document has a d
 TEXTS = st.lists(st.text("abcd", max_size=12), min_size=1, max_size=12)
 MODELS = [lambda: lm.NGram(1), lambda: lm.NGram(2), lambda: lm.NGram(4, add=0.3),
-          lambda: lm.KneserNey(1, 0.5), lambda: lm.KneserNey(2), lambda: lm.KneserNey(5, 0.8), lambda: lm.KneserNey(7, 1.0)]
+          lambda: lm.KneserNey(1, 0.5), lambda: lm.KneserNey(2),
+          lambda: lm.KneserNey(5, 0.8), lambda: lm.KneserNey(7, 1.0)]
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -32,6 +33,7 @@ def test_log_probs_are_those_of_probs_one_token_at_a_time(model, docs, text):
     fitted, ids = model().fit(docs, TOK), [*TOK.encode(text), TOK.end]
     one_by_one = torch.stack([fitted.probs(ids[:t])[ids[t]] for t in range(len(ids))])
     torch.testing.assert_close(fitted.log_probs(ids), one_by_one.log())
+    torch.testing.assert_close(fitted.log_probs(torch.tensor(ids)), fitted.log_probs(ids))
     assert fitted.log_probs([]).shape == (0,)
 
 

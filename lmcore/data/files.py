@@ -103,6 +103,7 @@ def obtain(file: str, url: str) -> bytes:
 
 
 def bring_to_form(download: Path, entry: dict) -> bytes:
+    """The bytes whose sum the registry holds, made from what was downloaded."""
     if entry["form"] == "exact":
         return download.read_bytes()
     if entry["form"] == "CRLF to LF":

@@ -24,6 +24,7 @@ def parts(name: str) -> dict[str, Pairs]:
 
 
 def generate(name: str) -> dict[str, Pairs]:
+    """Write the texts anew, as `parts` gives them."""
     from lmcore.grammar import Grammar
 
     grammar, seen = Grammar.load(name), set()
