@@ -27,7 +27,7 @@ def said(cell: NotebookNode) -> str:
         if out.output_type == "error":
             if out.ename == "Hint":
                 return out.evalue
-            if out.ename == "CellTimeoutError":
+            if out.ename in ("CellTimeoutError", "KeyboardInterrupt"):      # the limit interrupts
                 return "no answer before the time limit: a loop that does not end?"
             if out.ename == "NotImplementedError":
                 return "not answered yet"

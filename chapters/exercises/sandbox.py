@@ -76,7 +76,7 @@ class Sandbox(Execute):
             if not self.broken:
                 self.execute_cell(cell, index, store_history=True)
         except Exception as problem:                    # the kernel died, or drowned us in output
-            self.broken = f"the notebook stopped here: {problem or type(problem).__name__}"
+            self.broken = f"the notebook stopped before this: {str(problem).partition(chr(10))[0]}"
         if self.broken:
             cell.outputs = [new_output("error", ename="Stopped", evalue=self.broken, traceback=[self.broken])]
         if is_grade(cell):                              # nbgrader takes a warning for a failure
