@@ -2,13 +2,15 @@
 // Reads the counts stored in the page; talks to nobody. One state: the name so far and whether it has ended.
 "use strict";
 
+const SVG = "http://www.w3.org/2000/svg";
+
 const el = (tag, attributes = {}, ...children) => {
   const node = document.createElement(tag);
   for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
   node.append(...children);
   return node;
 };
-const minus = (x, digits) => (Number.isFinite(x) ? x.toFixed(digits) : "∞").replace(/^-/, "−");
+const minus = (x) => (Number.isFinite(x) ? x.toFixed(2).replace("-", "−") : "−∞");
 const percent = (p) => (p === 0 ? "0" : p < 0.001 ? "<0.1" : (100 * p).toFixed(1)) + " %";
 
 // Arrow keys move inside a group of buttons, of which one at a time can be reached by Tab.
@@ -28,7 +30,7 @@ function roving(box, columns, onMove = () => {}) {
 
 function touchable(box) {
   const { symbols, counts } = JSON.parse(box.querySelector("script").textContent);
-  const V = symbols.length, END = 0;
+  const V = symbols.length, END = 0, LONGEST = 20;
   const say = (i) => (i === END ? "• (start or end)" : symbols[i]);
   let name = [], ended = false;                                  // ids, without the borders
 
@@ -43,7 +45,7 @@ function touchable(box) {
 
   // the table: one button a row, the squares beside them
   const rows = el("div", { class: "touch-rows", role: "radiogroup", "aria-label": "Letter to look at" });
-  const squares = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  const squares = document.createElementNS(SVG, "svg");
   const table = el("div", { class: "touch-table" }, rows, squares);
   symbols.forEach((symbol, i) => {
     const button = el("button", { type: "button", role: "radio", "aria-label": "after " + say(i) }, symbol);
@@ -62,7 +64,8 @@ function touchable(box) {
   const title = el("p", { class: "touch-title" });
   const bars = el("div", { class: "touch-bars", role: "group", "aria-label": "What follows: press one to write it" });
   symbols.forEach((symbol, i) => {
-    const button = el("button", { type: "button", tabindex: i ? -1 : 0 }, el("b", {}, i === END ? "• end" : symbol), el("span"));
+    const letter = el("b", {}, i === END ? "end" : symbol);
+    const button = el("button", { type: "button", tabindex: i ? -1 : 0 }, letter, el("span"));
     button.addEventListener("click", () => write(i));
     bars.append(button);
   });
@@ -70,7 +73,8 @@ function touchable(box) {
   roving(bars, () => getComputedStyle(bars).gridTemplateColumns.split(" ").length);
 
   // the name: typed or pressed, drawn as a strip in which each symbol takes the room of its −log p
-  const field = el("input", { type: "text", autocomplete: "off", autocapitalize: "off", spellcheck: "false", maxlength: "20" });
+  const field = el("input", { type: "text", autocomplete: "off", autocapitalize: "off", spellcheck: "false" });
+  field.maxLength = LONGEST;
   field.addEventListener("input", () => {
     const plain = field.value.toLowerCase().normalize("NFD");
     name = [...plain].map((c) => symbols.indexOf(c)).filter((i) => i > 0);
@@ -83,6 +87,7 @@ function touchable(box) {
     return button;
   };
   const strip = el("div", { class: "touch-strip", "aria-hidden": "true" });
+  const guess = el("i");                                         // where a uniform guess would stand
   const sum = el("p", { class: "touch-sum" });
   const live = el("p", { class: "touch-live", "aria-live": "polite" });
   smooth.addEventListener("change", () => show());
@@ -94,12 +99,12 @@ function touchable(box) {
   function write(i) {
     if (ended) [name, ended] = [[], false];
     if (i === END) ended = true;
-    else if (i > 0) name = [...name, i].slice(0, 20);
+    else if (i > 0) name = [...name, i].slice(0, LONGEST);
     show();
   }
   function finish() {
     if (ended) [name, ended] = [[], false];
-    do write(name.length === 20 ? END : draw()); while (!ended);
+    do write(name.length === LONGEST ? END : draw()); while (!ended);
   }
   function look(i) {
     name = i === END ? [] : [i];
@@ -118,34 +123,38 @@ function touchable(box) {
       b.style.setProperty("--p", p[i] / Math.max(...p, 1e-9));
       b.lastChild.textContent = percent(p[i]);
     });
-    title.replaceChildren(now === END ? "How a name begins" : "What follows ", ...(now === END ? [] : [el("b", {}, symbols[now])]));
+    title.replaceChildren(...(now === END ? ["How a name begins"] : ["What follows ", el("b", {}, symbols[now])]));
     squares.replaceChildren(...paint(now));
     tell(now, p);
   }
   function paint(now) {
-    const square = (x, y, w, cls, alpha) => {
-      const rect = document.createElementNS("http://www.w3.org/2000/svg", "rect");
-      Object.entries({ x, y, width: w, height: 1, class: cls, "fill-opacity": alpha }).forEach(([k, v]) => rect.setAttribute(k, v));
+    const square = (kind, x, y, width, strength) => {
+      const rect = document.createElementNS(SVG, "rect");
+      const attributes = { class: kind, x, y, width, height: 1, "fill-opacity": strength };
+      for (const [key, value] of Object.entries(attributes)) rect.setAttribute(key, value);
       return rect;
     };
-    const cells = symbols.flatMap((_, i) => row(i).map((p, j) => (p > 0 ? square(j, i, 1, "cell", Math.sqrt(p).toFixed(3)) : "")));
-    return [...cells.filter(Boolean), square(0, now, V, "now", 0)];
+    const cells = symbols.flatMap((_, i) => row(i).map((p, j) => square("cell", j, i, 1, Math.sqrt(p).toFixed(3))));
+    return [...cells, square("now", 0, now, V, 0)];
   }
   function tell(now, p) {
     const ids = path(), costs = ids.map((id, t) => -Math.log(row(t ? ids[t - 1] : END)[id]));
     const total = costs.reduce((a, b) => a + b, 0), uniform = Math.log(V);
-    const scale = Math.max(24, Number.isFinite(total) ? total : 0, ids.length * uniform);
+    const scale = 1.02 * Math.max(16, Number.isFinite(total) ? total : 0, ids.length * uniform);
     strip.replaceChildren(...costs.map((c, t) => {
-      const part = el("span", { class: Number.isFinite(c) ? "" : "never" }, el("b", {}, symbols[ids[t]]), minus(-c, 2));
+      const part = el("span", {}, el("b", {}, symbols[ids[t]]), el("small", {}, minus(-c)));
+      part.classList.toggle("never", !Number.isFinite(c));
       part.style.width = (100 * (Number.isFinite(c) ? c : uniform)) / scale + "%";
       return part;
-    }));
+    }), guess);
+    guess.style.left = (100 * ids.length * uniform) / scale + "%";
+    guess.hidden = !ids.length;
     const never = costs.findIndex((c) => !Number.isFinite(c));
     const pair = never < 0 ? "" : (symbols[never ? ids[never - 1] : END] + symbols[ids[never]]);
     const text = !ids.length ? "Press a letter, or type a name."
       : never >= 0 ? `Log-likelihood −∞: “${pair}” never occurs in the names. Add 1 to every count, and it can.`
-      : `Log-likelihood ${minus(-total, 2)}, that is ${minus(total / ids.length, 2)} nats per character ` +
-        `(a uniform guess: ${uniform.toFixed(2)}).` + (ended ? "" : " Not ended yet.");
+      : `Log-likelihood ${minus(-total)}, that is ${minus(total / ids.length)} nats per character ` +
+        `(dashed, a uniform guess: ${uniform.toFixed(2)}).` + (ended ? "" : " Not ended yet.");
     sum.textContent = text;
     const best = p.map((q, i) => [q, i]).sort((a, b) => b[0] - a[0]).slice(0, 3);
     live.textContent = `After ${say(now)}: ` + best.map(([q, i]) => `${say(i)} ${percent(q)}`).join(", ") + ". " + text;
