@@ -57,4 +57,4 @@ def prose_cells(chapter: ch.Chapter) -> list[NotebookNode]:
 def sentences(paragraph: str) -> list[str]:
     """The sentences of a paragraph, without the mark of a list item."""
     paragraph = re.sub(r"^(?:[-*+]|\d+[.)]) ", "", paragraph)
-    return re.split(r"(?<=[.?!:])(?<!e\.g\.)(?<!i\.e\.) +(?=[A-Z*“\"(])", paragraph)
+    return re.split(r"(?<=[.?!])(?<!e\.g\.)(?<!i\.e\.) +(?=[A-Z*“\"(])", paragraph)
