@@ -60,7 +60,7 @@ def table(head: list[str], rows: list[list[str]]) -> str:
 def map_table() -> str:
     """The map for chapter 00 and the README: every chapter, its question, its hours and what it needs."""
     return table(["", "chapter", "the question", "hours", "builds on", ""],
-                 [[f"{c.number:02d}", c.title, c.question, f"{c.hours:g}",
+                 [[f"{c.number:02d}", c.title, c.question, f"{c.hours:g}".replace("0.5", "½"),
                    ", ".join(f"{n:02d}" for n in c.needs) or "–", "available" if c.available else "planned"]
                   for c in CHAPTERS])
 
