@@ -1,11 +1,10 @@
-"""Texts whose exact probability is known: a grammar writes them, and says how surprising each next symbol truly is.
+"""A grammar that writes texts, knows how probable each is, and what may truly come next.
 
-A grammar makes choices from left to right, each with a probability that depends on what was chosen before: the
-hero's name fixes every later pronoun. So a text's probability is the product of its choices. Reading goes the
-other way: `advance` keeps every way of writing the text so far (a *live derivation*) with its probability, and
-what they write next is the true distribution of the next symbol. This is the forward algorithm.
-Source: Rabiner 1989, sec. III.A, the forward algorithm; Steele, Lea and Flood 2014, sec. 5, the random numbers.
-        https://doi.org/10.1109/5.18626  https://doi.org/10.1145/2660193.2660195
+It makes its choices from left to right, each with a probability that may depend on what was chosen before:
+the hero's name fixes every later pronoun. A text is as probable as all its choices together. Reading goes the
+other way: `advance` keeps every way to have written the text so far (a *live derivation*) with its
+probability; what they write next is the true distribution of the next symbol.
+Source: Rabiner 1989, sec. III.A, the forward algorithm. https://doi.org/10.1109/5.18626
 """
 import re
 from collections.abc import Callable, Iterator
@@ -14,9 +13,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lmcore.grammar.checking import check
+from lmcore.grammar.choices import Env, GrammarError, Option
+from lmcore.grammar.compiling import Compiler
 from lmcore.grammar.dice import dice
 from lmcore.grammar.probing import Probe, probes
-from lmcore.grammar.reading import Env, GrammarError, Reader
+from lmcore.grammar.reading import Tables
 from lmcore.grammar.sentences import sentences
 from lmcore.tokenizers import split_words
 
@@ -41,9 +42,10 @@ class Grammar:
     """
 
     def __init__(self, source: str, name: str = "grammar"):
-        reader = Reader(source, name)
-        self.source, self.code, self.entry, self.slots = source, reader.code, reader.entry, reader.slots
-        self.categories = reader.categories()
+        tables = Tables(source, name)
+        compiled = Compiler(tables)
+        self.source, self.slots, self.code, self.entry = source, tables.slots, compiled.code, compiled.entry
+        self.categories = _categories(tables)
         check(self.code, self.entry, list(self.slots))
 
     @classmethod
@@ -53,7 +55,8 @@ class Grammar:
         if path.suffix != ".toml":
             path = next((f / f"{name}.toml" for f in FOLDERS if (f / f"{name}.toml").exists()), path)
         if not path.is_file():
-            raise FileNotFoundError(f"no grammar {str(name)!r}: give the name of one in data, or a path to a .toml file")
+            raise FileNotFoundError(f"no grammar {str(name)!r}: give the name of one in data, or a path "
+                                    "ending in .toml")
         return cls(path.read_text(encoding="utf-8"), path.name)
 
     def sample(self, seed: int, n: int) -> list[tuple[str, float]]:
@@ -86,8 +89,8 @@ class Grammar:
                 yield len(stack), op, option, total, env
                 stack.append(pc + 1)
                 pc, env, steps = option.body, option.bind(env), steps + 1
-                if steps > 100_000:
-                    raise GrammarError(f"{op.where}: endless recursion, 100,000 choices in one text")
+                if steps > 10_000:
+                    raise GrammarError(f"{op.where}: endless recursion, 10,000 choices in one text")
 
     def grow(self, pc: int, stack: tuple, env: Env, mass: float) -> Iterator[tuple[Node, float]]:
         """Follow choices until each way on has a text to write, or has ended."""
@@ -114,7 +117,7 @@ class Grammar:
 
     def advance(self, state: State, text: str) -> State:
         """Read more text (a character, a word, anything), and keep the derivations that write it."""
-        chart: list[dict[Node, float]] = [state.nodes, *({} for _ in text)]  # chart[i]: alive after i characters
+        chart: list[dict[Node, float]] = [state.nodes, *({} for _ in text)]     # after 0, 1, ... characters
         for i, nodes in enumerate(chart[:-1]):
             for (pc, read, stack, env), mass in nodes.items():
                 rest = self.code[pc][read:]
@@ -132,7 +135,7 @@ class Grammar:
         return State(nodes, state.log2p + log2(total) if total else -inf, state.text + text)
 
     def read(self, text: str) -> State:
-        """The state after `text`. Long texts go in slices, whose probabilities stay above the smallest float."""
+        """The state after `text`, which goes in slices whose probabilities no float is too small for."""
         state = self.start()
         for i in range(0, len(text), 200):
             state = self.advance(state, text[i:i + 200])
@@ -141,7 +144,7 @@ class Grammar:
     def log_prob(self, text: str) -> float:
         """log2 of the probability of the whole text; -inf if the grammar cannot write it.
 
-        Units: bits.
+        Units:  bits.
         """
         state = self.read(text)
         last = state.nodes.get(END, 0.0)
@@ -193,12 +196,22 @@ class Grammar:
         """Those of n samples that can be written in more than one way."""
         return [text for text, log2p in self.sample(seed, n) if self.log_prob(text) - log2p > 1e-9]
 
-    sentences, probes = sentences, probes
+    sentences, probes = sentences, probes  # long enough for files of their own
 
 
-def _pick(options: list, throw: int):
+def _pick(options: list[Option], throw: int) -> Option:
     """The option on which the throw falls, each as wide as its weight."""
     for option in options:
         throw -= option.weight
         if throw < 0:
             return option
+    raise AssertionError("the die has more faces than the options have weight")
+
+
+def _categories(tables: Tables) -> dict[str, list[str]]:
+    """The words of each kind: of every record the last word of its first field."""
+    words: dict[str, dict[str, None]] = {}
+    for lexicon, records in tables.records.items():
+        for _, record in records:
+            words.setdefault(getattr(record, "category", lexicon), {})[str(record).split()[-1]] = None
+    return {category: list(found) for category, found in words.items()}

@@ -1,9 +1,9 @@
-"""Prove on loading that a grammar can always go on, always ends, and never asks for what is not yet chosen."""
+"""Prove on loading that a grammar can always go on, can always end, and asks for nothing not yet chosen."""
 from collections.abc import Iterator
 from itertools import product
 from math import prod
 
-from lmcore.grammar.reading import Choice, Env, GrammarError, Option, replaced
+from lmcore.grammar.choices import Choice, Env, GrammarError, Option, replaced
 
 FEW = 20_000  # so many combinations of records are tried, one by one; beyond, an error waits until it happens
 Code = list[str | int | Choice]
@@ -20,7 +20,7 @@ def check(code: Code, entry: int, slots: list[str]) -> None:
         if _length(choice, shortest) is None:
             raise GrammarError(f"{choice.where}: endless recursion, no way through it ever ends")
     if not shortest[entry]:
-        raise GrammarError(f"{code[entry].where}: can write an empty text; a text needs at least one character")
+        raise GrammarError(f"{code[entry].where}: can write an empty text; it must write something")
     looked: dict[int, bool] = {}
     for choice in choices:
         for option in choice.options:
@@ -65,7 +65,8 @@ def _no_loop(code: Code, body: int, shortest: dict[int, int], looked: dict[int, 
     for op in _ops(code, body):
         for option in op.options if isinstance(op, Choice) else ():
             if looked.get(option.body) is False:
-                raise GrammarError(f"{op.where}: endless recursion, it comes back to itself before it writes anything")
+                raise GrammarError(f"{op.where}: endless recursion, it comes back to itself before it has "
+                                   "written anything")
             _no_loop(code, option.body, shortest, looked)
         if _length(op, shortest):
             break
@@ -79,13 +80,19 @@ def _bound_after(code: Code, body: int, bound: frozenset, slots: list[str], know
         after = bound
         for op in _ops(code, body):
             if isinstance(op, Choice):
-                if missing := [slots[slot] for slot in op.needs if slot not in after]:
-                    raise GrammarError(f"{op.where}: its condition needs {missing[0]!r}, which may not be chosen by then")
-                ways = {(o.body, after if o.slot is None else after | {o.slot} if o.record else after - {o.slot})
-                        for o in op.options}
+                if missing := sorted(slots[slot] for slot in op.needs - after):
+                    raise GrammarError(f"{op.where}: its condition needs {missing[0]!r}, which may not be "
+                                       "chosen by then")
+                ways = {(option.body, _with(after, option)) for option in op.options}
                 after = frozenset.intersection(*(_bound_after(code, *way, slots, known) for way in ways))
         known[body, bound] = after
     return known[body, bound]
+
+
+def _with(bound: frozenset, option: Option) -> frozenset:
+    if option.slot is None:
+        return bound
+    return bound | {option.slot} if option.record else bound - {option.slot}
 
 
 def _tests(choices: list[Choice]) -> dict[int, dict]:
@@ -111,7 +118,8 @@ def _never_stuck(choice: Choice, tests: dict[int, dict], n: int) -> None:
             used |= {id(option): option for option in choice.open(tuple(env))[1]}
     for number, option in enumerate(choice.options, 1):
         if choice.slot is None and id(option) not in used:
-            raise GrammarError(f"{choice.where}: alternative {number} can never be chosen, its condition never holds")
+            raise GrammarError(f"{choice.where}: alternative {number} can never be chosen, for its condition "
+                               "never holds")
 
 
 def _possible(env: Env, slots: list[int], tests: dict[int, dict]) -> bool:

@@ -4,15 +4,15 @@ from collections.abc import Callable, Iterator
 from itertools import chain, zip_longest
 from typing import NamedTuple
 
+from lmcore.grammar.choices import Choice, Env, GrammarError, Option, Record, replaced
 from lmcore.grammar.dice import dice
-from lmcore.grammar.reading import Choice, Env, GrammarError, Option, Record, replaced
 
 BANDS = (20, 50, 100, 200, 401)     # probes are spread evenly over these distances, in characters
 Step = tuple[Choice, Option, Env]   # a choice that was made, and the variables as they were
 
 
 class Probe(NamedTuple):
-    """`prefix + right` is possible, `prefix + wrong` is not; the last place that tells ends `distance` before."""
+    """`prefix + right` can be written, `prefix + wrong` cannot; what tells ends `distance` before them."""
     prefix: str
     right: str
     wrong: str
@@ -25,14 +25,14 @@ class Site(NamedTuple):
     right: str
     slot: int
     values: dict[str, list[Record]]         # the texts that could stand here, and the records they belong to
-    written: list[tuple[int, list[Step]]]   # each piece of the prefix: where it ends, the choices that led to it
+    written: list[tuple[int, list[Step]]]   # each piece of the prefix: its end, the choices that led to it
 
 
 def probes(grammar, kind: str, n: int, seed: int) -> list[Probe]:
     """n minimal pairs from the places marked `?kind`, at distances from 20 to 400 characters.
 
-    They come two by two with the same two answers, each right once: who looks only at the answers is right half
-    of the time. Fewer than n if 50 n texts do not hold enough.
+    They come two by two with the same two answers, each right once: who looks only at the answers is right
+    half of the time. Fewer than n if 50 n texts do not hold enough.
     Raises: GrammarError if no place has this kind.
     """
     choices = [op for op in dict.fromkeys(grammar.code) if isinstance(op, Choice)]
@@ -50,10 +50,11 @@ def probes(grammar, kind: str, n: int, seed: int) -> list[Probe]:
             others = sorted(site.values.keys() - {site.right})
             band = _band(_distance(site, others[below(len(others))], near))
             if 0 <= band < len(pairs) and 2 * len(pairs) * len(pairs[band]) < 2 * n:
-                pair = next(filter(None, (_pair(grammar, site, w, band, near) for w in waiting[band][-20:])), None)
-                if pair:
-                    pairs[band].append(pair)
-                    waiting[band] = [w for w in waiting[band] if w.prefix != pair[1].prefix]
+                for other in waiting[band][-20:]:
+                    if pair := _pair(grammar, site, other, band, near):
+                        pairs[band].append(pair)
+                        waiting[band].remove(other)
+                        break
                 else:
                     waiting[band].append(site)
     evenly = filter(None, chain.from_iterable(zip_longest(*pairs)))
@@ -78,7 +79,7 @@ def _sites(grammar, kind: str, below: Callable[[int], int]) -> Iterator[Site]:
 
 
 def _distance(site: Site, wrong: str, near: dict[int, set[int]]) -> int:
-    """Characters since the last piece that could not stand there were `wrong` the answer; 0 if there is none."""
+    """Characters since the last piece that could not stand if `wrong` were the answer; 0 if there is none."""
     others = site.values[wrong]
     for end, led in reversed(site.written):
         if any(_tells(*step, site.slot, others, near) for step in led):
@@ -92,8 +93,7 @@ def _tells(choice: Choice, option: Option, env: Env, slot: int, others: list[Rec
         return True
     if slot not in choice.reads:
         return False
-    return not any(o.body == option.body and o.allowed(replaced(env, slot, other))
-                   for o in choice.options for other in others)
+    return all(option.body != o.body for other in others for o in choice.ways(replaced(env, slot, other))[1])
 
 
 def _band(distance: int) -> int:
@@ -101,13 +101,13 @@ def _band(distance: int) -> int:
 
 
 def _pair(grammar, site: Site, waiting: Site, band: int, near: dict) -> tuple[Probe, Probe] | None:
-    """Both sites as probes, each with the other's answer as the wrong one; None if that does not make a pair."""
+    """Both sites as probes, each with the other's answer as the wrong one; None if that makes no pair."""
     if site.right == waiting.right or waiting.right not in site.values or site.right not in waiting.values:
         return None
     made = []
     for here, wrong in (site, waiting.right), (waiting, site.right):
-        distance = _distance(here, wrong, near)
         space = " " * here.prefix.endswith(" ")  # goes with the word after it, as in `split_words`
+        distance = _distance(here, wrong, near) - len(space)
         probe = Probe(here.prefix.removesuffix(" "), space + here.right, space + wrong, distance)
         if _band(distance) != band or grammar.advance(grammar.read(probe.prefix), probe.wrong).nodes:
             return None
