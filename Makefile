@@ -37,16 +37,17 @@ run: everything     ## execute chapters and store their outputs (CH="01 03" for 
 	$(BIN)/python book/tools/run.py $(CH)
 
 sync: everything    ## carry edits between notebooks and their text twins
+	$(BIN)/python book/tools/course.py
 	$(BIN)/python book/tools/run.py --sync $(CH)
 
 student: everything      ## student editions of the exercises (SEED=1)
-	$(BIN)/python chapters/exercises/grade.py student $(if $(SEED),--seed $(SEED)) $(if $(CH),--chapter $(CH))
+	@$(BIN)/python chapters/exercises/grade.py student $(if $(SEED),--seed $(SEED)) $(if $(CH),--chapter $(CH))
 
 instructor: everything   ## instructor editions: solutions, hidden tests, remarks (SEED=1)
-	$(BIN)/python chapters/exercises/grade.py instructor $(if $(SEED),--seed $(SEED)) $(if $(CH),--chapter $(CH))
+	@$(BIN)/python chapters/exercises/grade.py instructor $(if $(SEED),--seed $(SEED)) $(if $(CH),--chapter $(CH))
 
 grade: everything        ## grade a folder of submissions (SUBMISSIONS=folder)
-	$(BIN)/python chapters/exercises/grade.py grade $(SUBMISSIONS) $(if $(SEED),--seed $(SEED)) $(if $(CH),--chapter $(CH))
+	@$(BIN)/python chapters/exercises/grade.py grade $(SUBMISSIONS) $(if $(SEED),--seed $(SEED)) $(if $(CH),--chapter $(CH))
 
 badges:             ## stamp the repository into links and set-up cells (REPO=owner/name TAG=v1)
 	@$(PYTHON) book/tools/badges.py $(if $(REPO),--repo $(REPO)) $(if $(TAG),--tag $(TAG))

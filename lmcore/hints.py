@@ -6,12 +6,12 @@ import torch
 
 from lmcore.check import compare
 
-# What right answers turn into by the mistakes that all exercises share; those of one exercise are given with it.
+# What right answers turn into by mistakes that all exercises share; those of one exercise are given with it.
 SHARED = {
     "axis: rows and columns are exchanged": [lambda r: r.mT if r.ndim > 1 else r],
     "sign: yours is the right answer times -1": [lambda r: -r],
-    "unit: one of the two is in bits, the other in nats": [lambda r: r / math.log(2), lambda r: r * math.log(2)],
-    "a logarithm or an exponential too many, or too few": [lambda r: r.exp(), lambda r: (-r).exp(), torch.log],
+    "unit: one is in bits, the other in nats": [lambda r: r / math.log(2), lambda r: r * math.log(2)],
+    "a logarithm or an exponential too many, or too few": [torch.exp, lambda r: (-r).exp(), torch.log],
     "off by one: every number is 1 too large or too small": [lambda r: r + 1, lambda r: r - 1],
     "off by one: everything has moved by one place": [lambda r: r.roll(1, -1) if r.ndim else r,
                                                       lambda r: r.roll(-1, -1) if r.ndim else r],
@@ -61,4 +61,5 @@ def shared_hint(answer: object, right: object, tol: float) -> str:
     if ours.numel() > 1 and compare(ours, ratio * theirs, tol)[0]:
         return f"a factor: yours is {ratio:.4g} times the right answer; a sum where a mean is wanted?"
     wrong = int((ours - theirs).abs().gt(tol).sum())
-    return f"{wrong} of {ours.numel()} numbers are wrong, and no hint fits"
+    return f"{wrong} of {ours.numel()} numbers are wrong, and no hint fits" if ours.ndim else \
+        f"{ours.item():.6g} is wrong, and no hint fits"

@@ -10,17 +10,17 @@ what that means.
 import argparse
 import csv
 import os
+import re
 import shutil
 import sys
 import warnings
 from pathlib import Path
 
-import jupytext
 import nbformat
 from editions import HERE, exercises, instructor, planted, solved, source_of
 from nbformat import NotebookNode
 from nbformat.v4 import new_notebook
-from nbgrader.api import Gradebook, MissingEntry
+from nbgrader.api import Gradebook
 from nbgrader.apps.api import NbGraderAPI
 from nbgrader.converters import GenerateAssignment
 from nbgrader.preprocessors import ClearSolutions, LimitOutput, SaveAutoGrades
@@ -143,10 +143,7 @@ def rows(api: NbGraderAPI, chapter: str, name: str, release: NotebookNode) -> li
     nb = nbformat.read(path, as_version=4) if path.exists() else release
     cells = {grade_id(cell): cell for cell in nb.cells}
     with Gradebook(api.coursedir.db_url) as book:
-        try:
-            grades = book.find_submission_notebook(chapter, chapter, name).grades if path.exists() else []
-        except MissingEntry:
-            grades = []
+        grades = book.find_submission_notebook(chapter, chapter, name).grades if path.exists() else []
         points = {g.name: g.score for g in grades}
     table = []
     for n, title in exercises(release).items():
@@ -160,24 +157,33 @@ def rows(api: NbGraderAPI, chapter: str, name: str, release: NotebookNode) -> li
 def grade(chapter: str, seed: int, submissions: Path, folder: Path, seconds: int = 30) -> Path:
     """Grade a folder of submissions; the path of the CSV."""
     notebooks = found(submissions)
-    root = folder.resolve() / "nbgrader"
-    shutil.rmtree(folder, ignore_errors=True)
-    (folder / "pages").mkdir(parents=True)
+    root, pages = folder.resolve() / "nbgrader", folder / "pages"
+    for made in (root, pages):
+        shutil.rmtree(made, ignore_errors=True)
+    pages.mkdir(parents=True)
     api = course(root, seconds)
     release = released(api, chapter, seed)
-    title = next(c.source for c in release.cells if c.cell_type == "markdown").split("\n")[0].strip("# ")
-    lines = []
+    title = re.search("^# (.+)", "\n".join(cell.source for cell in release.cells), re.M)[1]
+    lines = [["student", "points", "of", *map(str, exercises(release)), "note"]]
     for name, path in notebooks.items():
         note = grade_one(api, chapter, name, path, release)
         table = rows(api, chapter, name, release)
-        (folder / "pages" / f"{name}.html").write_text(page(name, title, table, note), encoding="utf-8")
-        points = [row.points for row in table]
-        lines.append([name, sum(points), sum(row.of for row in table), *points, note])
-        print(f"{name:20} {sum(points):4g} {note}", flush=True)
+        (pages / f"{name}.html").write_text(page(name, title, table, note), encoding="utf-8")
+        points, most = [row.points for row in table], sum(row.of for row in table)
+        lines.append([name, *(f"{p:g}" for p in [sum(points), most, *points]), note])
+        print(f"{name:20} {sum(points):g} of {most:g}  {note}".rstrip(), flush=True)
     with open(folder / "grades.csv", "w", newline="", encoding="utf-8") as file:
-        header = ["student", "points", "of", *map(str, exercises(release)), "note"]
-        csv.writer(file).writerows([header, *lines])
+        csv.writer(file).writerows(lines)
     return folder / "grades.csv"
+
+
+def make_editions(what: str, chapters: list[str], seed: int) -> None:
+    folder = BUILD / "exercises" / what
+    folder.mkdir(parents=True, exist_ok=True)
+    for chapter in chapters:
+        nb = student(chapter, seed, folder) if what == "student" else instructor(chapter, seed)
+        nbformat.write(nb, folder / f"{chapter}.ipynb")
+        print(os.path.relpath(folder / f"{chapter}.ipynb"))
 
 
 def main() -> None:
@@ -189,21 +195,16 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1, help="the edition: its names, numbers, bug")
     parser.add_argument("--seconds", type=int, default=30, help="time limit of one cell")
     args = parser.parse_args()
-    if args.what == "grade":
-        if args.submissions is None or not args.submissions.is_dir():
-            sys.exit(f"which folder? {args.submissions} is none. Say `make grade SUBMISSIONS=folder`.")
-        chapter = source_of(args.chapter or "01").stem
-        if not walls(BUILD.parent):
-            print("Submissions are code and run as you: bubblewrap does not work here (see book/grading.md).")
-        print(grade(chapter, args.seed, args.submissions, BUILD / "grades" / chapter, args.seconds))
-        return
-    for path in [source_of(args.chapter)] if args.chapter else sorted(HERE.glob("[0-9][0-9]_*.md")):
-        target = BUILD / "exercises" / args.what / f"{path.stem}.ipynb"
-        target.parent.mkdir(parents=True, exist_ok=True)
-        nb = instructor(path.stem, args.seed) if args.what == "instructor" else student(
-            path.stem, args.seed, target.parent)
-        jupytext.write(nb, target)
-        print(target)
+    if args.what != "grade":
+        sources = [source_of(args.chapter)] if args.chapter else sorted(HERE.glob("[0-9][0-9]_*.md"))
+        return make_editions(args.what, [path.stem for path in sources], args.seed)
+    if args.submissions is None or not args.submissions.is_dir():
+        sys.exit(f"no folder {args.submissions or ''}: say `make grade SUBMISSIONS=folder`")
+    if not walls(BUILD.parent):
+        print("Submissions run with all your rights: bubblewrap does not work here (see book/grading.md).")
+    chapter = source_of(args.chapter or "01").stem
+    table = grade(chapter, args.seed, args.submissions, BUILD / "grades" / chapter, args.seconds)
+    print(os.path.relpath(table))
 
 
 if __name__ == "__main__":
