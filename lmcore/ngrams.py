@@ -138,7 +138,7 @@ def count_levels(docs: Sequence[list[int]], order: int, V: int, end: int = 0) ->
     context = np.zeros_like(at)                                     # (N,) id of the context of each
     contexts = [context[:1]]
     for k in range(1, order):                                       # grow by the token k places back
-        keys, context = np.unique(context * V + stream[at - k], return_inverse=True)
+        keys, context = rank(context * V + stream[at - k], len(contexts[-1]) * V)
         contexts.append(keys)
     pairs, count = np.unique(context * V + stream[at], return_counts=True)
     levels = []
@@ -148,6 +148,15 @@ def count_levels(docs: Sequence[list[int]], order: int, V: int, end: int = 0) ->
         levels.append(Level(keys, pairs, *(np.append(x, 0) for x in numbers)))
         pairs, count = np.unique(keys[row] // V * V + pairs % V, return_counts=True)
     return levels[::-1]
+
+
+def rank(keys: np.ndarray, limit: int) -> tuple[np.ndarray, np.ndarray]:
+    """The different keys, sorted, and the place of each key among them. All keys are below limit."""
+    if limit > 4 * len(keys):
+        return np.unique(keys, return_inverse=True)
+    seen = np.zeros(limit, bool)                                    # a table is quicker than sorting
+    seen[keys] = True
+    return np.flatnonzero(seen), (np.cumsum(seen) - 1)[keys]
 
 
 def find(keys: np.ndarray, wanted: np.ndarray) -> np.ndarray:
@@ -219,6 +228,7 @@ class KneserNey(CountingModel):
             steps = [(doc, len(doc) // 10 + 1) for doc in docs]
             docs = [doc[i:i + step] for doc, step in steps for i in range(0, len(doc), step)]
         V, held = self.tok.vocab_size, np.concatenate([self.windows(doc)[:-1] for doc in docs[::10]])
+        held = held[::len(held) // 200_000 + 1]                     # these are enough to choose by
         learn = [doc for i, doc in enumerate(docs) if i % 10] or docs
         choices = np.arange(1, 10)[:, None] / 10                    # (9, 1)
         probs = interpolate(count_levels(learn, self.order, V, self.tok.end), held, V, choices)
