@@ -111,7 +111,10 @@ def test_the_style_of_formulas_is_of_the_version_that_sets_them():
     assert f'content:"{katex.katex_version}"' in sheet
 
 
-@pytest.mark.parametrize("path", sorted(p.relative_to(BOOK) for p in (BOOK / "_static").rglob("*.css")), ids=str)
+STYLES = sorted(p.relative_to(BOOK) for p in (BOOK / "_static").rglob("*.css"))
+
+
+@pytest.mark.parametrize("path", STYLES, ids=str)
 def test_what_a_style_sheet_asks_for_lies_beside_it(path: Path):
     sheet = (BOOK / path).read_text(encoding="utf-8")
     for url in re.findall(r"url\(([^)]+)\)", sheet):

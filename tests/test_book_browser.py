@@ -84,7 +84,7 @@ def visit(browser: Browser, site: str) -> Open:
 def grave(page: Page) -> list[str]:
     """What axe-core finds serious or critical."""
     page.evaluate(AXE)
-    found = page.evaluate("axe.run().then(r => r.violations)")
+    found = page.evaluate("axe.run({resultTypes: ['violations']}).then(r => r.violations)")
     return [f"{v['id']}: {node['html'][:120]} | {node['failureSummary'][:160]}" for v in found
             if v["impact"] in ("serious", "critical") for node in v["nodes"]]
 

@@ -74,7 +74,6 @@ def made(notebooks: list[Path]) -> dict[str, str]:
         "map": course.map_html(), "graph": course.graph_svg(), "leaves": course.leaves(),
         "objectives": course.objectives(), "videos": course.videos(),
         "six": course.syllabus("six"), "twelve": course.syllabus("twelve"),
-        "grading": "grading" if (BOOK / "grading.md").exists() else "",
         "exercises": exercises(notebooks), "glossary": terms(notebooks),
         "repository": badges.stamped()[0], "ref": badges.stamped()[1], "playlist": course.PLAYLIST,
     }

@@ -115,9 +115,9 @@ def syllabus(kind: str) -> str:
 
 
 def leaves() -> str:
-    """The chapters that no other needs, in words."""
+    """The chapters after the first that no other needs, in words."""
     needed = {n for c in CHAPTERS for n in c.needs}
-    free = [f"{c.number:02d}" for c in CHAPTERS if c.number not in needed]
+    free = [f"{c.number:02d}" for c in CHAPTERS[1:] if c.number not in needed]
     return ", ".join(free[:-1]) + " and " + free[-1]
 
 
