@@ -19,7 +19,7 @@ everything:         # the same environment with the tools of tests, book and gra
 	@$(PYTHON) book/tools/install.py course book dev grade
 
 lab: install        ## open JupyterLab on the first page (ARGS=--no-browser on a server)
-	$(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) $(ARGS) chapters/00_start.ipynb
+	$(BIN)/jupyter lab --LabApp.default_url=/lab/tree/chapters/00_start.ipynb $(if $(filter 0,$(shell id -u)),--allow-root) $(ARGS)
 
 test: everything lint book   ## every test, every notebook, the book in a browser
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile tests
