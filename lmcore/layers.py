@@ -91,7 +91,7 @@ class FlattenConsecutive(nn.Module):
         B, T, C = x.shape
         if T % self.n:
             raise ValueError(f"{T} places cannot be joined {self.n} by {self.n}")
-        x = x.view(B, T // self.n, C * self.n)
+        x = x.reshape(B, T // self.n, C * self.n)
         return x.squeeze(1) if x.shape[1] == 1 else x
 
 

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lmcore.layers import BatchNorm1d, Embedding, FlattenConsecutive, Linear, Sequential, Tanh
 from lmcore.optim import SGD, AdamW
 from lmcore.tokenizers import CharTokenizer
 
@@ -63,6 +64,38 @@ class MLP(FixedContext):
         x = self.embedding[X].flatten(1)                                # (B, T * C)
         h = (x @ self.hidden_weight + self.hidden_bias).tanh()          # (B, hidden)
         return h @ self.out_weight + self.out_bias                      # (B, V)
+
+
+class WaveNet(FixedContext):
+    """Join neighbours two by two, level by level, until one place is left: a tree over the last T tokens.
+
+    Weights start with a spread of 1 / sqrt(inputs), those of the output with a tenth of it.
+
+    Shapes: X (B, 8) -> (B, V), 8 being the default T
+    Raises: ValueError if T is not 2, 4, 8, 16, ...
+    Source: van den Oord et al. 2016, sec. 2.1, without gates. https://arxiv.org/abs/1609.03499
+    """
+
+    def __init__(self, V: int, T: int = 8, C: int = 24, hidden: int = 128):
+        super().__init__()
+        if T < 2 or T & (T - 1):
+            raise ValueError(f"a tree that joins two by two needs T = 2, 4, 8, 16, ..., got {T}")
+        self.T = T
+        self.embedding = Embedding(V, C)
+        self.levels = nn.ModuleList()
+        while T > 1:
+            width = 2 * hidden if self.levels else 2 * C
+            self.levels.append(Sequential(FlattenConsecutive(2), Linear(width, hidden, bias=False),
+                                          BatchNorm1d(hidden), Tanh()))
+            T //= 2
+        self.out = Linear(hidden, V)
+        self.out.weight.data *= 0.1     # begin near the uniform guess
+
+    def forward(self, X: Tensor) -> Tensor:
+        x = self.embedding(X)           # (B, T, C)
+        for level in self.levels:
+            x = level(x)                # (B, T/2, hidden), (B, T/4, hidden), ... (B, hidden)
+        return self.out(x)              # (B, V)
 
 
 def warmup_cosine(progress: float, warmup: float = 0.1) -> float:

@@ -20,7 +20,8 @@ FIELDS = ["Shapes", "Units", "Raises", "Source"]
 DOCS, TOK = ["abcde", "fghij"], lm.CharTokenizer.train(["abcdefghij"])      # N = 12 tokens, V = 11
 BIGRAM = lm.NGram(2, 0.1).fit(DOCS, TOK)
 EXAMPLES = {"docs": DOCS, "tok": TOK, "Model": BIGRAM, "NGram": BIGRAM,
-            "KneserNey": lm.KneserNey(3).fit(DOCS, TOK), "FixedContext": lm.MLP(TOK.vocab_size)}
+            "KneserNey": lm.KneserNey(3).fit(DOCS, TOK), "FixedContext": lm.MLP(TOK.vocab_size),
+            "WaveNet": lm.WaveNet(TOK.vocab_size)}
 IDS = {"ids", "context", "X", "Y"}                                          # tensors of tokens
 
 
