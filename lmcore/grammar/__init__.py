@@ -173,7 +173,7 @@ class Grammar:
 
     def _next_words(self, state: State) -> Iterator[tuple[str, float]]:
         """Each way to write the next word. A word is known when the piece after it has begun."""
-        tail = re.search(r"\s?\S*$", state.text)[0]
+        tail = re.search(r"\s?\S*\Z", state.text)[0]
         before = split_words(tail)
         n = len(before)
         todo = [(tail, node, mass) for node, mass in state.nodes.items()]

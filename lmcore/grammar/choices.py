@@ -1,7 +1,7 @@
 """What a grammar is once it is read: one list, `code`, of texts and choices.
 
 `code` holds bodies one after the other. A body is a run of texts (str) and choices, closed by a return (an
-int: where the body began). Each option of a choice goes to a body. Rules, variables, `[a|b]`: all are choices.
+int: where the body began). Each option of a choice goes to a body. Rules, variables, `[a|b]`: all choices.
 """
 from collections.abc import Callable
 from dataclasses import dataclass, field
