@@ -205,10 +205,10 @@ def test_sentences_are_judged_one_by_one():
     assert not load(TOY).accepts(text)
 
 
-@pytest.mark.parametrize("kind", ["pronoun", "thing", "count"])
-def test_probes_come_in_pairs_with_one_answer_right_and_one_refused(kind):
-    grammar = load(TOY)
-    probes = grammar.probes(kind, 40, seed=3)
+@pytest.mark.parametrize("name, kind", [(name, kind) for name in NAMES for kind in load(name).probe_kinds])
+def test_probes_come_in_pairs_with_one_answer_right_and_one_refused(name, kind):
+    grammar = load(name)
+    probes = grammar.probes(kind, 20, seed=3)
     assert len(probes) >= 4
     for a, b in zip(probes[::2], probes[1::2], strict=True):
         assert (a.right, a.wrong) == (b.wrong, b.right) and a.right != a.wrong

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lmcore.grammar.checking import check
-from lmcore.grammar.choices import Env, GrammarError, Option
+from lmcore.grammar.choices import Choice, Env, GrammarError, Option
 from lmcore.grammar.compiling import Compiler
 from lmcore.grammar.dice import dice
 from lmcore.grammar.probing import Probe, probes
@@ -46,6 +46,7 @@ class Grammar:
         compiled = Compiler(tables)
         self.source, self.slots, self.code, self.entry = source, tables.slots, compiled.code, compiled.entry
         self.categories = _categories(tables)
+        self.probe_kinds = sorted({op.probe for op in self.code if isinstance(op, Choice) and op.probe})
         check(self.code, self.entry, list(self.slots))
 
     @classmethod

@@ -35,11 +35,10 @@ def probes(grammar, kind: str, n: int, seed: int) -> list[Probe]:
     half of the time. Fewer than n if 50 n texts do not hold enough.
     Raises: GrammarError if no place has this kind.
     """
-    choices = [op for op in dict.fromkeys(grammar.code) if isinstance(op, Choice)]
-    kinds = sorted({choice.probe for choice in choices if choice.probe})
-    if kind not in kinds:
-        raise GrammarError(f"no probes of kind {kind!r}; this grammar has {', '.join(kinds) or 'none'}")
-    shown = [c for c in choices if c.slot is not None]
+    if kind not in grammar.probe_kinds:
+        known = ", ".join(grammar.probe_kinds) or "none"
+        raise GrammarError(f"no probes of kind {kind!r}; this grammar has {known}")
+    shown = [op for op in grammar.code if isinstance(op, Choice) and op.slot is not None]
     near = {c.slot: c.needs | {other.slot for other in shown if c.slot in other.needs} for c in shown}
     below, pairs = dice(seed), [[] for _ in BANDS[1:]]
     waiting: dict[int, list[Site]] = defaultdict(list)
@@ -104,9 +103,11 @@ def _pair(grammar, site: Site, waiting: Site, band: int, near: dict) -> tuple[Pr
     """Both sites as probes, each with the other's answer as the wrong one; None if that makes no pair."""
     if site.right == waiting.right or waiting.right not in site.values or site.right not in waiting.values:
         return None
+    space = " " * site.prefix.endswith(" ")  # goes with the word after it, as in `split_words`
+    if waiting.prefix.endswith(" ") != bool(space):
+        return None
     made = []
     for here, wrong in (site, waiting.right), (waiting, site.right):
-        space = " " * here.prefix.endswith(" ")  # goes with the word after it, as in `split_words`
         distance = _distance(here, wrong, near) - len(space)
         probe = Probe(here.prefix.removesuffix(" "), space + here.right, space + wrong, distance)
         if _band(distance) != band or grammar.advance(grammar.read(probe.prefix), probe.wrong).nodes:
