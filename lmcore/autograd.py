@@ -11,7 +11,7 @@ from collections.abc import Sequence
 class Value:
     """A number, the numbers it was made from, and its slope with respect to each of them.
 
-    `grad` is how fast the last result that called `backward` grows with this number; calls add up.
+    `grad` is how fast a result grows with this number, once the result's `backward` was called; calls add up.
     """
 
     def __init__(self, data: float, parents: tuple["Value", ...] = (), slopes: tuple[float, ...] = (),
@@ -31,6 +31,8 @@ class Value:
         return Value(self.data * other.data, (self, other), (other.data, self.data), "×")
 
     def __pow__(self, n: float) -> "Value":
+        if isinstance(n, Value):
+            raise TypeError(f"the exponent must be a plain number, got {n}; write (n * x.log()).exp()")
         return Value(self.data**n, (self,), (n * self.data ** (n - 1),), f"^{n}")
 
     def exp(self) -> "Value":
@@ -56,11 +58,7 @@ class Value:
     def __truediv__(self, other: "Value | float") -> "Value":
         return self * as_value(other) ** -1
 
-    def __radd__(self, other: float) -> "Value":
-        return self + other
-
-    def __rmul__(self, other: float) -> "Value":
-        return self * other
+    __radd__, __rmul__ = __add__, __mul__
 
     def __rsub__(self, other: float) -> "Value":
         return -self + other
@@ -86,7 +84,7 @@ def topological_order(root: Value) -> list[Value]:
     """Every number below root and root itself, each after all the numbers it was made from.
 
     A stack instead of recursion, so that long chains do not exhaust Python's.
-    Source: Knuth 1968, The Art of Computer Programming, vol. 1, sec. 2.2.3.
+    Source: Tarjan 1976, Edge-disjoint spanning trees and depth-first search.
     """
     order, seen, stack = [], set(), [(root, False)]
     while stack:

@@ -8,6 +8,17 @@ import torch
 from torch import Tensor
 
 
+def gradients(params: Iterable[Tensor]) -> list[Tensor]:
+    """The gradient of each parameter.
+
+    Shapes: params are tensors of any shape
+    Raises: ValueError if one has none, because a step that forgets a parameter would go unnoticed.
+    """
+    if missing := [tuple(p.shape) for p in params if p.grad is None]:
+        raise ValueError(f"no gradient for shapes {missing}: call backward() on the loss before step()")
+    return [p.grad for p in params]
+
+
 class SGD:
     """Move each parameter against its gradient; with momentum, against a running sum of gradients.
 
@@ -24,8 +35,8 @@ class SGD:
 
     @torch.no_grad()
     def step(self) -> None:
-        for p, speed in zip(self.params, self.speed):
-            speed.mul_(self.momentum).add_(p.grad)
+        for p, grad, speed in zip(self.params, gradients(self.params), self.speed):
+            speed.mul_(self.momentum).add_(grad)
             p -= self.lr * speed
 
     def zero_grad(self) -> None:
@@ -56,12 +67,12 @@ class AdamW:
     def step(self) -> None:
         self.steps += 1
         b1, b2 = self.betas
-        for p, mean, square in zip(self.params, self.mean, self.square):
-            mean.lerp_(p.grad, 1 - b1)
-            square.lerp_(p.grad**2, 1 - b2)
-            unbiased = (square / (1 - b2**self.steps)).sqrt() + self.eps
+        for p, grad, mean, square in zip(self.params, gradients(self.params), self.mean, self.square):
+            mean.lerp_(grad, 1 - b1)
+            square.lerp_(grad**2, 1 - b2)
+            typical = (square / (1 - b2**self.steps)).sqrt()    # size of this parameter's gradients
             p.mul_(1 - self.lr * self.decay)
-            p -= self.lr * mean / (1 - b1**self.steps) / unbiased
+            p -= self.lr * mean / (1 - b1**self.steps) / (typical + self.eps)
 
     def zero_grad(self) -> None:
         for p in self.params:
