@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lmcore.layers import BatchNorm1d, Embedding, FlattenConsecutive, Linear, Sequential, Tanh
+from lmcore.layers import Embedding, FastBatchNorm1d, FlattenConsecutive, Linear, Sequential, Tanh
 from lmcore.optim import SGD, AdamW
 from lmcore.tokenizers import CharTokenizer
 
@@ -86,7 +86,7 @@ class WaveNet(FixedContext):
         while T > 1:
             width = 2 * hidden if self.levels else 2 * C
             self.levels.append(Sequential(FlattenConsecutive(2), Linear(width, hidden, bias=False),
-                                          BatchNorm1d(hidden), Tanh()))
+                                          FastBatchNorm1d(hidden), Tanh()))
             T //= 2
         self.out = Linear(hidden, V)
         self.out.weight.data *= 0.1     # begin near the uniform guess

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import lmcore as lm
-from lmcore.layers import FlattenConsecutive
+from lmcore.layers import BatchNorm1d, FastBatchNorm1d, FlattenConsecutive
 from lmcore.models import WaveNet, train, warmup_cosine
 from lmcore.optim import AdamW
 
@@ -59,6 +59,17 @@ def test_a_batch_of_one_keeps_its_axis():
 def test_places_that_cannot_be_joined_evenly_are_refused():
     with pytest.raises(ValueError, match="7 places cannot be joined 2 by 2"):
         FlattenConsecutive(2)(torch.randn(B, 7, C))
+
+
+@pytest.mark.parametrize("size", [(B, C), (B, 7, C)], ids=str)
+def test_the_fast_batchnorm_is_the_one_by_hand_in_value_gradient_and_memory(size: tuple[int, ...]):
+    x, layers = torch.randn(size, requires_grad=True), (BatchNorm1d(C), FastBatchNorm1d(C))
+    first, second = (layer(x) for layer in layers)
+    torch.testing.assert_close(first, second)
+    torch.testing.assert_close(*(torch.autograd.grad(y.pow(3).sum(), x) for y in (first, second)))
+    for name in "running_mean", "running_var":
+        torch.testing.assert_close(*(getattr(layer, name) for layer in layers))
+    torch.testing.assert_close(*(layer.eval()(x) for layer in layers))
 
 
 @pytest.mark.parametrize("T", [0, 1, 6, 12])
