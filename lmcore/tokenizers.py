@@ -38,7 +38,8 @@ class CharTokenizer:
             return [self.ids[piece] for piece in self.split(text)]
         except KeyError as unknown:
             raise ValueError(f"{unknown} is not among the {self.vocab_size - 1} symbols of this tokenizer; "
-                             "train it on texts that have it, or leave it out") from None
+                             "replace it (capitals differ from small letters) or train it on "
+                             "texts that have it") from None
 
     def decode(self, ids: Iterable[int]) -> str:
         return "".join(self.symbols[i] for i in ids if i != self.end)

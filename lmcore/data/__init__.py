@@ -60,7 +60,9 @@ def splits(source: str | Path | list[str], how: str = "hash") -> dict[str, list[
         parts = _by_makers(source, about) or _by_hash(source, about)
     for part, docs in parts.items():
         if not docs:
-            raise ValueError(f"no document falls into {part}: the text has too few; fifty or more will do")
+            found = sum(map(len, parts.values()))
+            raise ValueError(f"no document falls into {part}: {found} different ones are too few, fifty or "
+                             "more will do (in a file with blank lines, each block is one)")
     return parts
 
 
