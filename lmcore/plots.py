@@ -3,7 +3,7 @@
 Colours keep their meaning through the book: blue train, red validation, green ours, pink reference.
 Source: Okabe and Ito 2008, Color Universal Design. https://jfly.uni-koeln.de/color/
 """
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import torch
@@ -11,6 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
 from matplotlib.patches import FancyBboxPatch, Rectangle
 from torch import Tensor
+
+from lmcore.autograd import Value, topological_order
 
 INK = "#767676"                                                 # 4.5:1 on white, 3.6-4.2:1 on dark themes
 BLUE, RED, GREEN, PINK = "#0072B2", "#D55E00", "#009E73", "#CC79A7"   # each at least 3:1 on both
@@ -35,11 +37,18 @@ def use_style() -> None:
 
 
 def dashed(ax: Axes, baselines: Mapping[str, float]) -> None:
-    """Draw each baseline as a dashed grey line, its name written on it at the right edge."""
-    for name, height in baselines.items():
+    """Draw each baseline as a dashed grey line, its name written on it at the right edge.
+
+    A name goes above its line; below, where another line is close above.
+    """
+    for height in baselines.values():
         ax.axhline(height, color=INK, lw=1, ls=(0, (4, 3)), zorder=0)
-        ax.annotate(name, (1, height), xycoords=("axes fraction", "data"), xytext=(-2, 2),
-                    textcoords="offset points", ha="right", va="bottom", fontsize=9)
+    places = [ax.transAxes.inverted().transform(ax.transData.transform((0, height)))[1]
+              for height in baselines.values()] if ax.get_ylim() else []
+    for (name, height), place in zip(baselines.items(), places):
+        above = not any(0 < other - place < 0.07 for other in places)
+        ax.annotate(name, (1, height), xycoords=("axes fraction", "data"), xytext=(-2, 2 if above else -2),
+                    textcoords="offset points", ha="right", va="bottom" if above else "top", fontsize=9)
 
 
 def heat_map(table: Tensor, symbols: Sequence[str], down: str, across: str, unit: str,
@@ -92,19 +101,42 @@ def curves(x: Sequence[float], lines: Mapping[str, Sequence[float]], x_label: st
     return ax
 
 
-def coloured_text(lines: Sequence[Sequence[tuple[str, float]]], unit: str) -> Axes:
-    """Write lines of (symbol, value) pairs, each symbol on a ground as dark as its value is high."""
-    fig, ax = plt.subplots(figsize=(6.4, 0.5 + 0.34 * len(lines)))
-    highest = max(value for line in lines for _, value in line)
+def dots(scores: Mapping[str, tuple[float, float, float]], unit: str) -> Axes:
+    """Draw one row for each name: a dot at its value, a bar from low to high, the value in figures.
+
+    Scores are (value, low, high), as from `evaluate`.
+    """
+    _, ax = plt.subplots(figsize=(6.4, 0.6 + 0.27 * len(scores)))
+    for row, (value, low, high) in enumerate(scores.values()):
+        ax.plot([low, high], [row, row], color=GREEN, lw=6, alpha=0.4, solid_capstyle="butt")
+        ax.plot(value, row, "o", color=GREEN, ms=4)
+        ax.annotate(f"{value:.3f}", (max(value, high), row), xytext=(9, 0), textcoords="offset points",
+                    va="center", fontsize=9)
+    ax.set(xlabel=unit, ylim=(len(scores) - 0.4, -0.6))
+    ax.set_yticks(range(len(scores)), list(scores))
+    ax.tick_params(axis="y", length=0)
+    ax.margins(x=0.15)
+    return ax
+
+
+def coloured_text(lines: Sequence[Sequence[tuple[str, float]]], unit: str, highest: float = 0) -> Axes:
+    """Write lines of (symbol, value) pairs, each symbol on a ground as dark as its value is high.
+
+    Pictures with the same `highest` share one scale; what is above it is as dark as can be.
+    """
+    longest = max(map(len, lines))
+    size, tall, wide = (10, 0.34, 0.94) if longest < 40 else (7.5, 0.25, 1)      # letters, or running text
+    fig, ax = plt.subplots(figsize=(6.4, 0.5 + tall * len(lines)))
+    highest = highest or max(value for line in lines for _, value in line)
     scale = plt.cm.ScalarMappable(plt.Normalize(0, highest), "viridis_r")
     for row, line in enumerate(lines):
         for place, (symbol, value) in enumerate(line):
             ground = scale.to_rgba(value)
             ink = "black" if sum(ground[:3]) > 1.22 else "white"
-            ax.add_patch(Rectangle((place, row), 0.94, 0.86, color=ground, lw=0))
-            ax.text(place + 0.47, row + 0.43, SIGNS.get(symbol, symbol), color=ink, ha="center", va="center",
-                    family="monospace")
-    ax.set(xlim=(0, max(map(len, lines))), ylim=(len(lines), 0))
+            ax.add_patch(Rectangle((place, row), wide, 0.86, color=ground, lw=0))
+            ax.text(place + wide / 2, row + 0.43, SIGNS.get(symbol, symbol), color=ink, size=size,
+                    ha="center", va="center", family="monospace")
+    ax.set(xlim=(0, longest), ylim=(len(lines), 0))
     ax.axis("off")
     fig.colorbar(scale, ax=ax, label=unit, aspect=8, pad=0.02).outline.set_visible(False)
     return ax
@@ -136,3 +168,58 @@ def model_so_far(boxes: Sequence[str], new: Sequence[str] = (), again: str = "")
     ax.set(xlim=(0, 6.4), ylim=(-0.35 if again else 0.1, 1))
     ax.axis("off")
     return ax
+
+
+def blocks(tensors: Mapping[str, Tensor], marked: Sequence[float] = ()) -> Axes:
+    """Draw tensors as boxes side by side, an entry in each; the entries listed in `marked` are green."""
+    _, ax = plt.subplots(figsize=WIDE)
+    left, height = 0.0, 1
+    for name, tensor in tensors.items():
+        rows = tensor.reshape(-1, tensor.shape[-1]).tolist()
+        for i, row in enumerate(rows):
+            for j, entry in enumerate(row):
+                colour, width = (GREEN, 2) if entry in marked else (INK, 1)
+                ax.add_patch(Rectangle((left + j, i), 0.88, 0.84, fc="none", ec=colour, lw=width))
+                ax.text(left + j + 0.44, i + 0.42, f"{entry:g}", color=colour, ha="center", va="center")
+        ax.text(left + len(row) / 2 - 0.06, -0.15, name, ha="center", va="bottom", weight="bold")
+        left, height = left + len(row) + 1.2, max(height, len(rows))
+    ax.set(xlim=(-0.8, left - 0.4), ylim=(height, -0.9), aspect="equal")
+    ax.axis("off")
+    return ax
+
+
+def graph(root: Value, names: Mapping[Value, str]) -> Axes:
+    """Draw a number and all it was made from, left to right: each with its name or sign, value and grad."""
+    order, column, at = topological_order(root), {root: 0}, {}
+    for value in reversed(order):
+        for parent in value.parents:
+            column[parent] = max(column.get(parent, 0), column[value] + 1)
+    _, ax = plt.subplots()
+    for depth in set(column.values()):
+        rows = [value for value in order if column[value] == depth]
+        at |= {value: (-depth, (len(rows) - 1) / 2 - i) for i, value in enumerate(rows)}
+    for value, (x, y) in at.items():
+        colour = INK if value.parents else GREEN
+        ax.text(x, y, f"{names.get(value, '')} {value.op}\n{value.data:.3g}\ngrad {value.grad:.3g}".strip(),
+                color=colour, ha="center", va="center", fontsize=9, bbox={"fc": "none", "ec": colour})
+        for parent in value.parents:
+            ax.annotate("", (x, y), at[parent], arrowprops={
+                "arrowstyle": "->", "color": INK, "shrinkA": 32, "shrinkB": 32})
+    ax.set(xlim=(-max(column.values()) - 0.5, 0.5), ylim=(min(y for _, y in at.values()) - 0.5,
+                                                        max(y for _, y in at.values()) + 0.5))
+    ax.axis("off")
+    return ax
+
+
+def border(ax: Axes, points: Tensor, sides: Tensor, score: Callable[[Tensor], Tensor]) -> None:
+    """Draw points, filled where their side is above 0, on a ground shaded where `score` is above 0.
+
+    Shapes: points (N, 2), sides (N,); score takes (M, 2) and gives (M,)
+    """
+    for ours, face in (sides > 0, INK), (sides <= 0, "none"):
+        ax.scatter(*points[ours].T, s=18, fc=face, ec=INK, zorder=2)
+    (left, bottom), (right, top) = points.amin(0) - 0.4, points.amax(0) + 0.4
+    x, y = torch.meshgrid(torch.linspace(left, right, 120), torch.linspace(bottom, top, 120), indexing="xy")
+    height = score(torch.stack([x, y], -1).view(-1, 2)).detach().view(120, 120)
+    ax.contourf(x, y, height, [0, float("inf")], colors=[GREEN + "33"])
+    ax.contour(x, y, height, [0], colors=[GREEN])
