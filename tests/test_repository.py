@@ -12,13 +12,15 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "book/tools"))
 import badges  # noqa: E402
 
+TEXTS = {".md", ".py", ".ipynb", ".toml", ".yml", ".js", ".css", ".cff", ".cfg", ".json", ""}
 TOP = {"README.md", "environment.yml", "chapters", "lmcore", "data", "tests", "book", "pyproject.toml",
        "constraints.txt", "Makefile", "LICENSE", "CITATION.cff", ".ci", ".github", ".gitignore",
        ".pre-commit-config.yaml"}
 
 
 def tracked() -> list[Path]:
-    names = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True).stdout.split("\0")
+    done = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True)
+    names = done.stdout.split("\0")
     if not names[0]:
         pytest.skip("not a git checkout")
     return [ROOT / name for name in names if name and (ROOT / name).exists()]
@@ -31,7 +33,7 @@ def test_nothing_else_lies_at_the_top():
 def test_no_file_names_the_machine_it_was_written_on():
     foreign = re.compile(r"(?<![\w.])/(?:work|root|home/[a-z]\w*|Users/\w+)/[\w.-]")
     for path in tracked():
-        if path.suffix in {".md", ".py", ".ipynb", ".toml", ".yml", ".js", ".css", ".cff", ".cfg", ".json", ""}:
+        if path.suffix in TEXTS:
             found = foreign.search(path.read_text(encoding="utf-8"))
             assert not found, f"{path.relative_to(ROOT)} holds {found[0]}"
 

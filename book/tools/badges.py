@@ -1,10 +1,11 @@
 """Stamp the repository's name and ref into everything that links to it.
 
-    python book/tools/badges.py [--repo owner/name] [--tag v1]     default: the git remote, the ref in pyproject.toml
-    python book/tools/badges.py --check owner/name                 exit 1 where the stamped name is another
+    python book/tools/badges.py [--repo owner/name] [--tag v1]   default: the git remote, the ref of now
+    python book/tools/badges.py --check owner/name               exit 1 where the stamped name is another
 
-The name lives in pyproject.toml ([project.urls] Repository and [tool.course] ref). The set-up cell of each chapter
-and the links of the README repeat it, because a notebook opened alone on Colab has nothing else to read it from.
+The name lives in pyproject.toml ([project.urls] Repository and [tool.course] ref). The set-up cell of each
+chapter and the links of the README repeat it, because a notebook opened alone on Colab has nothing else to
+read it from.
 """
 import argparse
 import json
@@ -29,7 +30,8 @@ def stamped(root: Path = ROOT) -> tuple[str, str]:
 
 def from_remote(root: Path = ROOT) -> str | None:
     """owner/name of the git remote `origin`, if that is on GitHub."""
-    url = subprocess.run(["git", "remote", "get-url", "origin"], cwd=root, capture_output=True, text=True).stdout
+    git = ["git", "remote", "get-url", "origin"]
+    url = subprocess.run(git, cwd=root, capture_output=True, text=True).stdout
     found = re.search(rf"github\.com[:/]({NAME}?)(?:\.git)?\s*$", url)
     return found and found[1]
 
@@ -37,7 +39,8 @@ def from_remote(root: Path = ROOT) -> str | None:
 def restamp(text: str, old: tuple[str, str], new: tuple[str, str]) -> str:
     """Replace the stamped name, and the ref where it stands behind the name."""
     repo, ref = map(re.escape, old)
-    text = re.sub(rf"(github\.com/|colab\.research\.google\.com/github/){repo}(/(?:blob|tree|raw)/|@){ref}(?![\w.])",
+    place = r"(github\.com/|colab\.research\.google\.com/github/)"
+    text = re.sub(rf"{place}{repo}(/(?:blob|tree|raw)/|@){ref}(?![\w.])",
                   lambda m: m[1] + new[0] + m[2] + new[1], text)
     return re.sub(rf"(github\.com/){repo}(?![\w.-])", lambda m: m[1] + new[0], text)
 

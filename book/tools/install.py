@@ -1,6 +1,6 @@
 """Build .venv with what the course needs, or say in one line why that cannot be done.
 
-    python3 book/tools/install.py [EXTRA ...]     extras of pyproject.toml; TORCH=auto|cpu|cuda chooses the build
+    python3 book/tools/install.py [EXTRA ...]     extras of pyproject.toml; TORCH=auto|cpu|cuda: the build
 
 Written so that an old Python can read it far enough to say that it is too old. A second call with nothing
 changed takes a tenth of a second: the stamp in .venv holds a hash of everything that was installed.
@@ -33,7 +33,8 @@ def torch_build(choice):
     if choice != "auto":
         return choice
     try:
-        answers = subprocess.call(["nvidia-smi", "-L"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) == 0
+        quiet = dict(stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        answers = subprocess.call(["nvidia-smi", "-L"], **quiet) == 0
     except OSError:
         answers = False
     return "cuda" if answers else "cpu"
@@ -65,10 +66,11 @@ def call(command, **env):
         tail = f.read()[-6000:].lower()
     if "no space left" in tail or "disk quota" in tail:
         stop("the disk is full. Free a few gigabytes and run the same command again.")
-    if any(w in tail for w in ("failed to fetch", "connection", "resolve host", "dns error", "timed out", "network",
-                               "from versions: none")):
-        stop("the package index cannot be reached. Check the network (or PIP_INDEX_URL and the proxy settings) "
-             "and run the same command again; the details are in .venv/install.log.")
+    signs = ("failed to fetch", "connection", "resolve host", "dns error", "timed out", "network",
+             "from versions: none")
+    if any(sign in tail for sign in signs):
+        stop("the package index cannot be reached. Check the network (or PIP_INDEX_URL and the proxy "
+             "settings) and run the same command again; the details are in .venv/install.log.")
     stop("`%s` failed; the last lines of .venv/install.log say why." % " ".join(command[:4]))
 
 
@@ -94,7 +96,7 @@ def main(extras):
         return
     room = shutil.disk_usage(ROOT).free / 1e9
     if not stamp() and room < GIGABYTES[build]:
-        stop("the environment needs %d GB of disk and %.1f GB are free. Free some and run the same command again."
+        stop("the environment needs %d GB of disk and %.1f GB are free. Free some and run the command again."
              % (GIGABYTES[build], room))
     print("Installing %s into .venv (torch for %s); the first time takes a minute or two ..."
           % (", ".join(extras), build), flush=True)
