@@ -15,12 +15,12 @@ from lmcore.evaluate import Score, evaluate
 from lmcore.tokenizers import CharTokenizer, WordTokenizer
 
 __version__ = "0.1.0"
-__all__ = ["MLP", "CharTokenizer", "Grammar", "KneserNey", "NGram", "Score", "WaveNet", "WordTokenizer",
-           "__version__", "data", "evaluate", "expect", "plots", "same"]
+__all__ = ["GRU", "LSTM", "MLP", "RNN", "CharTokenizer", "Grammar", "KneserNey", "NGram", "Score", "WaveNet",
+           "WordTokenizer", "__version__", "data", "evaluate", "expect", "plots", "same"]
 
 # Imported at the first use, so that `import lmcore` stays quick; so are the files that have no name here.
-LATER = {"Grammar": "grammar", "KneserNey": "ngrams", "MLP": "models", "NGram": "ngrams",
-         "WaveNet": "models"}
+LATER = {"GRU": "recurrent", "Grammar": "grammar", "KneserNey": "ngrams", "LSTM": "recurrent",
+         "MLP": "models", "NGram": "ngrams", "RNN": "recurrent", "WaveNet": "models"}
 
 
 def __getattr__(name: str) -> object:

@@ -21,7 +21,8 @@ DOCS, TOK = ["abcde", "fghij"], lm.CharTokenizer.train(["abcdefghij"])      # N 
 BIGRAM = lm.NGram(2, 0.1).fit(DOCS, TOK)
 EXAMPLES = {"docs": DOCS, "tok": TOK, "Model": BIGRAM, "NGram": BIGRAM,
             "KneserNey": lm.KneserNey(3).fit(DOCS, TOK), "FixedContext": lm.MLP(TOK.vocab_size),
-            "WaveNet": lm.WaveNet(TOK.vocab_size)}
+            "WaveNet": lm.WaveNet(TOK.vocab_size), "Recurrent": lm.RNN(11, 14, 9), "RNN": lm.RNN(11, 14, 9),
+            "GRU": lm.GRU(11, 14, 9), "LSTM": lm.LSTM(11, 14, 9)}
 IDS = {"ids", "context", "X", "Y"}                                          # tensors of tokens
 
 
