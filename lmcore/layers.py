@@ -61,7 +61,8 @@ class BatchNorm1d(nn.Module):
     def __init__(self, C: int, eps: float = 1e-5, momentum: float = 0.1):
         super().__init__()
         self.eps, self.momentum = eps, momentum
-        self.weight, self.bias = nn.Parameter(torch.ones(C)), nn.Parameter(torch.zeros(C))
+        self.weight = nn.Parameter(torch.ones(C))
+        self.bias = nn.Parameter(torch.zeros(C))
         self.register_buffer("running_mean", torch.zeros(C))
         self.register_buffer("running_var", torch.ones(C))
 
@@ -69,14 +70,16 @@ class BatchNorm1d(nn.Module):
         if self.training:
             axes, n = tuple(range(x.ndim - 1)), x[..., 0].numel()
             if n < 2:
-                raise ValueError("one value a channel has no spread: call eval() to use a trained model")
-            mean, var = x.mean(axes), x.var(axes, unbiased=False)           # (C,) each
+                raise ValueError("one value a channel has no spread: "
+                                 "call eval() to use a trained model")
+            mean, var = x.mean(axes), x.var(axes, unbiased=False)   # (C,)
             with torch.no_grad():
                 self.running_mean.lerp_(mean, self.momentum)
-                self.running_var.lerp_(var * n / (n - 1), self.momentum)    # as torch keeps it
+                self.running_var.lerp_(var * n / (n - 1), self.momentum)
         else:
             mean, var = self.running_mean, self.running_var
-        return (x - mean) / (var + self.eps).sqrt() * self.weight + self.bias
+        normal = (x - mean) / (var + self.eps).sqrt()
+        return normal * self.weight + self.bias
 
 
 class FastBatchNorm1d(nn.BatchNorm1d):

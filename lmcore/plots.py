@@ -92,9 +92,12 @@ def curves(x: Sequence[float], lines: Mapping[str, Sequence[float]], x_label: st
         line, = ax.plot(x, y, marker="o", ms=4, color=ROLE.get(name.split()[0]))
         others = [other for label, other in lines.items() if label != name] or [[min(y)] * len(y)]
         gap = [min((y[i] - other[i] for other in others), key=abs) for i in range(len(x))]
-        at = max(range(len(x))[1:-1] or range(len(x)), key=lambda i: abs(gap[i]))
-        ax.annotate(name, (x[at], y[at]), xytext=(6, 6 if gap[at] > 0 else -6), textcoords="offset points",
-                    va="bottom" if gap[at] > 0 else "top", color=line.get_color(), weight="bold")
+        edge = max(1, len(x) // 8)      # room for the name
+        at = max(range(len(x))[edge:-edge] or range(len(x)), key=lambda i: abs(gap[i]))
+        above, rises = gap[at] > 0, y[min(at + 1, len(x) - 1)] > y[at]
+        ax.annotate(name, (x[at], y[at]), xytext=(-6 if above == rises else 6, 6 if above else -6),
+                    textcoords="offset points", ha="right" if above == rises else "left",
+                    va="bottom" if above else "top", color=line.get_color(), weight="bold")
     ax.set(xlabel=x_label, ylabel=y_label)
     ax.margins(y=0.1)
     dashed(ax, baselines or {})
@@ -223,3 +226,22 @@ def border(ax: Axes, points: Tensor, sides: Tensor, score: Callable[[Tensor], Te
     height = score(torch.stack([x, y], -1).view(-1, 2)).detach().view(120, 120)
     ax.contourf(x, y, height, [0, float("inf")], colors=[GREEN + "33"])
     ax.contour(x, y, height, [0], colors=[GREEN])
+
+
+def ridges(panels: Mapping[str, Sequence[Tensor]], low: float, high: float, label: str) -> list[Axes]:
+    """Draw in each panel a row of hills, one a layer, the first at the bottom: how its numbers are spread.
+
+    Hills are equally high; `low` and `high` are the ends of the axis that `label` names.
+    """
+    fig, axes = plt.subplots(1, len(panels), figsize=WIDE, sharex=True, sharey=True, squeeze=False)
+    for ax, (name, layers) in zip(axes[0], panels.items()):
+        for row, values in enumerate(layers, 1):
+            heights = torch.histc(values.detach().float(), 40, low, high)
+            places = torch.linspace(low, high, 41)[:-1] + (high - low) / 80
+            top = row + 0.85 * heights / heights.max().clamp(min=1)
+            ax.fill_between(places, row, top, step="mid", color=GREEN, lw=0)
+        ax.set_title(name, color=INK, fontsize=9)
+        ax.tick_params(axis="y", length=0)
+    axes[0, 0].set(ylabel="layer", yticks=range(1, 1 + max(map(len, panels.values()))))
+    fig.supxlabel(label, color=INK, fontsize=10)
+    return list(axes[0])

@@ -129,6 +129,16 @@ def test_names_fit_into_their_boxes_and_the_figure(again):
     assert all(ax.figure.bbox.contains(x, y) for e in extents for x, y in e.corners())
 
 
+def test_each_layer_has_its_hill_where_its_numbers_are():
+    layers = [torch.full((9,), -0.5), torch.full((9,), 0.5)]
+    left, right = plots.ridges({"one": layers, "two": layers[:1]}, -1, 1, "value")
+    assert left.get_yticks().tolist() == [1, 2] and len(right.collections) == 1
+    for hill, middle, row in zip(left.collections, (-0.5, 0.5), (1, 2)):
+        corners = hill.get_paths()[0].vertices
+        top = corners[corners[:, 1] > row + 0.5]
+        assert top[:, 1].max() < row + 1 and abs(top[:, 0].mean() - middle) < 0.1
+
+
 def test_figures_of_a_real_table_stay_small():
     table = torch.rand(27, 27, generator=torch.Generator().manual_seed(0))
     file = io.BytesIO()
