@@ -45,11 +45,7 @@ class Recipe:
 SHORT = {"steps": 1000}
 VARIANTS = {
     "own split": Recipe(),
-    "lecture split": Recipe(data="names-2019", how="lecture", steps=10_000),
     "short": Recipe(**SHORT),
-    "plain SGD": Recipe(adam=False, rate=0.3, **SHORT),
-    "constant rate": Recipe(cosine=False, **SHORT),
-    "ten times the decay": Recipe(decay=0.5, **SHORT),
     "context 16": Recipe(T=16, **SHORT),
     "flat, as large": Recipe(flat=True, hidden=344, **SHORT),
 }
