@@ -43,10 +43,9 @@ def dashed(ax: Axes, baselines: Mapping[str, float]) -> None:
     """
     for height in baselines.values():
         ax.axhline(height, color=INK, lw=1, ls=(0, (4, 3)), zorder=0)
-    places = [ax.transAxes.inverted().transform(ax.transData.transform((0, height)))[1]
-              for height in baselines.values()] if ax.get_ylim() else []
-    for (name, height), place in zip(baselines.items(), places):
-        above = not any(0 < other - place < 0.07 for other in places)
+    low, high = ax.get_ylim()
+    for name, height in baselines.items():
+        above = not any(0 < other - height < 0.07 * (high - low) for other in baselines.values())
         ax.annotate(name, (1, height), xycoords=("axes fraction", "data"), xytext=(-2, 2 if above else -2),
                     textcoords="offset points", ha="right", va="bottom" if above else "top", fontsize=9)
 

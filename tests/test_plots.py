@@ -94,6 +94,37 @@ def test_every_baseline_has_its_dashed_line():
     assert all(line.get_linestyle() == "--" and line.get_color() == plots.INK for line in ax.lines)
 
 
+def test_names_of_close_baselines_do_not_overlap():
+    ax = plots.curves([1, 2, 3], {"train": [3.3, 2.5, 1.9]}, "order", "nats", {
+        "uniform": 3.3, "pairs": 2.46, "Kneser-Ney 4": 2.09, "Kneser-Ney 6": 2.03})
+    extents = boxes(ax, matplotlib.text.Annotation)
+    assert len(extents) == 5 and not any(a.overlaps(b) for a, b in combinations(extents, 2))
+
+
+def test_dots_stand_in_their_intervals_and_say_their_values():
+    ax = plots.dots({"pairs": (2.46, 2.45, 2.48), "a longer name": (3.3, 3.3, 3.3)}, "nats")
+    assert [list(line.get_xdata()) for line in ax.lines] == [[2.45, 2.48], [2.46], [3.3, 3.3], [3.3]]
+    assert [t.get_text() for t in ax.texts] == ["2.460", "3.300"]
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["pairs", "a longer name"]
+    assert ax.get_ylim()[0] > ax.get_ylim()[1]                  # the first on top
+    assert all(ax.figure.bbox.contains(x, y) for e in boxes(ax) for x, y in e.corners())
+
+
+def test_pictures_with_the_same_highest_share_a_scale():
+    grounds = [plots.coloured_text([[("a", 2.0), ("b", v)]], "bits", highest=6).patches[0].get_facecolor()
+               for v in (1.0, 9.0)]
+    assert grounds[0] == grounds[1]
+
+
+def test_running_text_has_no_gaps_and_stays_small():
+    line = [(letter, v / 10) for v, letter in enumerate("the end of a tale is where it began " * 2)]
+    ax = plots.coloured_text([line] * 7, "bits")
+    assert {p.get_width() for p in ax.patches} == {1}
+    file = io.BytesIO()
+    ax.figure.savefig(file)
+    assert len(file.getvalue()) < 80_000
+
+
 def test_letters_can_be_read_on_every_ground_of_the_scale():
     ax = plots.coloured_text([[("a", v / 40) for v in range(41)]], "nats")
     for patch, text in zip(ax.patches, ax.texts):
