@@ -1,4 +1,4 @@
-"""The tales: they make sense, they fit, no two derivations write one, counting stays far from their entropy."""
+"""The tales: they make sense and fit, no two derivations write one, counting stays far from their entropy."""
 import re
 from collections import Counter
 from functools import cache
