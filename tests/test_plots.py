@@ -107,7 +107,9 @@ def test_dots_stand_in_their_intervals_and_say_their_values():
     assert [t.get_text() for t in ax.texts] == ["2.460", "3.300"]
     assert [t.get_text() for t in ax.get_yticklabels()] == ["pairs", "a longer name"]
     assert ax.get_ylim()[0] > ax.get_ylim()[1]                  # the first on top
-    assert all(ax.figure.bbox.contains(x, y) for e in boxes(ax) for x, y in e.corners())
+    ax.figure.canvas.draw()
+    extents = [t.get_window_extent() for t in [*ax.texts, *ax.get_yticklabels()]]
+    assert all(ax.figure.bbox.contains(x, y) for e in extents for x, y in e.corners())
 
 
 def test_pictures_with_the_same_highest_share_a_scale():
