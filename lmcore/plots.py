@@ -91,7 +91,7 @@ def curves(x: Sequence[float], lines: Mapping[str, Sequence[float]], x_label: st
         line, = ax.plot(x, y, marker="o", ms=4, color=ROLE.get(name.split()[0]))
         others = [other for label, other in lines.items() if label != name] or [[min(y)] * len(y)]
         gap = [min((y[i] - other[i] for other in others), key=abs) for i in range(len(x))]
-        edge = max(1, len(x) // 8)      # room for the name
+        edge = len(x) // 4 if len(x) > 15 else 1        # room for the name
         at = max(range(len(x))[edge:-edge] or range(len(x)), key=lambda i: abs(gap[i]))
         above, rises = gap[at] > 0, y[min(at + 1, len(x) - 1)] > y[at]
         ax.annotate(name, (x[at], y[at]), xytext=(-6 if above == rises else 6, 6 if above else -6),
@@ -173,7 +173,10 @@ def model_so_far(boxes: Sequence[str], new: Sequence[str] = (), again: str = "")
 
 
 def blocks(tensors: Mapping[str, Tensor], marked: Sequence[float] = ()) -> Axes:
-    """Draw tensors as boxes side by side, an entry in each; the entries listed in `marked` are green."""
+    """Draw tensors as boxes side by side, an entry in each; the entries listed in `marked` are green.
+
+    Shapes: each of tensors (N,) or (N, C)
+    """
     _, ax = plt.subplots(figsize=WIDE)
     left, height = 0.0, 1
     for name, tensor in tensors.items():
@@ -202,8 +205,9 @@ def graph(root: Value, names: Mapping[Value, str]) -> Axes:
         at |= {value: (-depth, (len(rows) - 1) / 2 - i) for i, value in enumerate(rows)}
     for value, (x, y) in at.items():
         colour = INK if value.parents else GREEN
-        ax.text(x, y, f"{names.get(value, '')} {value.op}\n{value.data:.3g}\ngrad {value.grad:.3g}".strip(),
-                color=colour, ha="center", va="center", fontsize=9, bbox={"fc": "none", "ec": colour})
+        made = f"{names.get(value, '')} {value.op}".strip()
+        ax.text(x, y, f"{made}\n{value.data:.3g}\ngrad {value.grad:.3g}".strip(), color=colour, ha="center",
+                va="center", fontsize=9, bbox={"fc": "none", "ec": colour})
         for parent in value.parents:
             ax.annotate("", (x, y), at[parent], arrowprops={
                 "arrowstyle": "->", "color": INK, "shrinkA": 32, "shrinkB": 32})
