@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 
 from lmcore import plots
+from lmcore.autograd import Value
 
 matplotlib.use("Agg")
 
@@ -177,3 +178,33 @@ def test_figures_of_a_real_table_stay_small():
     file = io.BytesIO()
     plots.heat_map(table, list("•abcdefghijklmnopqrstuvwxyz"), "down", "across", "times").figure.savefig(file)
     assert len(file.getvalue()) < 60_000
+
+
+def test_blocks_show_every_entry_and_mark_the_listed_ones():
+    table = torch.arange(6).view(2, 3)
+    ax = plots.blocks({"X": table, "row": table[1]}, marked=[4])
+    shown = [t.get_text() for t in ax.texts]
+    assert shown == [*"012345", "X", *"345", "row"]
+    frames = [matplotlib.colors.to_hex(p.get_edgecolor()) for p in ax.patches]
+    assert [i for i, frame in enumerate(frames) if frame == plots.GREEN.lower()] == [4, 7]
+
+
+def test_a_graph_has_a_box_for_every_number_and_an_arrow_for_every_parent_from_left_to_right():
+    a = Value(1.0)
+    b = a * a
+    y = (a + b).tanh()
+    y.backward()
+    ax = plots.graph(y, {a: "a", y: "y ="})
+    texts, arrows = ([t for t in ax.texts if bool(t.get_text()) == named] for named in (True, False))
+    assert sorted(t.get_text().split("\n")[0] for t in texts) == ["+", "a", "y = tanh", "×"]
+    assert next(t for t in texts if t.get_text()[0] == "a").get_text().endswith(f"grad {a.grad:.3g}")
+    assert len(arrows) == 5 and all(t.xyann[0] < t.xy[0] for t in arrows)
+
+
+def test_a_border_runs_where_the_score_is_nought():
+    _, ax = plt.subplots()
+    points, sides = torch.tensor([[0.0, 0.0], [1.0, 2.0], [2.0, 0.0]]), torch.tensor([-1.0, 1.0, 1.0])
+    plots.border(ax, points, sides, lambda at: at[:, 0] - 0.5)
+    filled, hollow, _, line = ax.collections
+    assert (len(filled.get_offsets()), len(hollow.get_offsets())) == (2, 1)
+    assert abs(line.get_paths()[0].vertices[:, 0] - 0.5).max() < 1e-3
