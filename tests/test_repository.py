@@ -80,7 +80,7 @@ def test_a_foreign_name_is_told_how_to_restamp():
     assert done.returncode == 1 and "make badges REPO=some/fork" in done.stderr
 
 
-def test_the_wheel_holds_package_and_data_but_no_runs(tmp_path):
+def test_the_wheel_holds_package_data_and_records_but_no_weights(tmp_path):
     uv = shutil.which("uv", path=str(Path(sys.prefix) / "bin")) or shutil.which("uv")
     if not uv:
         pytest.skip("uv is not installed here")
@@ -88,4 +88,6 @@ def test_the_wheel_holds_package_and_data_but_no_runs(tmp_path):
     names = zipfile.ZipFile(next(tmp_path.glob("*.whl"))).namelist()
     assert {"lmcore/__init__.py", "lmcore/data/__init__.py", "lmcore/_data/names.txt",
             "lmcore/_data/registry.toml"} <= set(names)
-    assert not [n for n in names if n.startswith(("tests", "chapters", "book", "lmcore/_data/runs"))]
+    assert not [n for n in names if n.startswith(("tests", "chapters", "book"))]
+    records = [n for n in names if n.startswith("lmcore/_data/runs/")]
+    assert records and all(n.count("/") == 3 and n.endswith(".json") for n in records)
