@@ -235,6 +235,8 @@ def ridges(panels: Mapping[str, Sequence[Tensor]], low: float, high: float, labe
     """Draw in each panel a row of hills, one a layer, the first at the bottom: how its numbers are spread.
 
     Hills are equally high; `low` and `high` are the ends of the axis that `label` names.
+
+    Shapes: each of panels a list of tensors of any shape
     """
     fig, axes = plt.subplots(1, len(panels), figsize=WIDE, sharex=True, sharey=True, squeeze=False)
     for ax, (name, layers) in zip(axes[0], panels.items()):
