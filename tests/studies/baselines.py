@@ -1,11 +1,12 @@
-"""How far counting gets: on names, and on tales beside their entropy. Minutes on one thread.
+"""How far counting gets: on names, and on tales and coplas beside their entropy. Minutes on one thread.
 
-    python tests/studies/baselines.py names|tales       writes data/runs/baselines_PART.json
+    python tests/studies/baselines.py names|tales|coplas       writes data/runs/baselines_PART.json
 
 Every Kneser-Ney model chooses its discount on a held-out tenth of its training text, as the package does.
 """
 import hashlib
 import json
+import math
 import platform
 import sys
 import time
@@ -49,35 +50,43 @@ def names() -> dict:
     return {"unit": "nats per character", "found": found}
 
 
-def tales() -> dict:
-    """Counting on tales as words and as characters, the entropy of the tales, and the probes."""
-    parts, bits = lm.data.splits("tales"), lm.data.log2p("tales")
+def written(name: str) -> dict:
+    """Counting on texts of a grammar as words and as characters, their entropy, and the probes of tales."""
+    parts, bits = lm.data.splits(name), lm.data.log2p(name)
     size = {part: [len(doc.encode()) + 1 for doc in docs] for part, docs in parts.items()}
     entropy = {part: ratio_with_interval([-b for b in bits[part]], size[part]) for part in parts}
-    record = {"unit": "bits per byte", "grammar": hashlib.sha256(generated.grammar_file("tales").read_bytes())
+    record = {"unit": "bits per byte", "grammar": hashlib.sha256(generated.grammar_file(name).read_bytes())
               .hexdigest()[:16], "documents": {part: len(docs) for part, docs in parts.items()},
               "entropy": {part: {"bits_per_byte": value, "interval": interval}
                           for part, (value, interval) in entropy.items()}}
     print(record, flush=True)
     for unit, kind in ("words", lm.WordTokenizer), ("characters", lm.CharTokenizer):
         tok = kind.train(parts["train"])
-        record[unit] = [counted(order, parts["train"], parts["test"], tok) for order in ORDERS]
+        pairs = lm.evaluate(lm.NGram(2, add=0.1).fit(parts["train"], tok), parts["test"], tok)
+        blind = math.log2(tok.vocab_size)
+        record[f"{unit}, plain"] = [
+            {"model": "uniform", "bits_per_byte": blind * pairs.tokens / sum(size["test"]),
+             "nats_per_token": blind * math.log(2)},
+            {"model": "bigram, +0.1", "bits_per_byte": pairs.bits_per_byte,
+             "interval": pairs.bits_per_byte_interval, "nats_per_token": pairs.nats_per_token}]
+        record[unit] = [counted(order, name, parts["train"], parts["test"], tok) for order in ORDERS]
     tok = lm.WordTokenizer.train(parts["train"])
-    record["words, order 6, by tales"] = [counted(6, parts["train"][:n], parts["test"], tok) for n in SIZES]
+    record[f"words, order 6, by {name}"] = [counted(6, name, parts["train"][:n], parts["test"], tok)
+                                            for n in SIZES]
     return record
 
 
-def counted(order: int, train: list[str], test: list[str], tok) -> dict:
-    """A Kneser-Ney model of some tales, on the test tales and on tales that it has counted."""
+def counted(order: int, name: str, train: list[str], test: list[str], tok) -> dict:
+    """A Kneser-Ney model of some texts, on the test texts and on texts that it has counted."""
     start = time.process_time()
     model = lm.KneserNey(order).fit(train, tok)
     fitted = time.process_time() - start
     score, first, own = (lm.evaluate(model, docs, tok) for docs in (test, test[:300], train[:1000]))
-    row = {"order": order, "discount": model.discount, "tales": len(train),
+    row = {"order": order, "discount": model.discount, name: len(train),
            "bits_per_byte": score.bits_per_byte, "interval": score.bits_per_byte_interval,
            "nats_per_token": score.nats_per_token, "first 300": first.bits_per_byte,
            "1,000 of train": own.bits_per_byte, "fit seconds": round(fitted, 1)}
-    if isinstance(tok, lm.WordTokenizer):
+    if name == "tales" and isinstance(tok, lm.WordTokenizer):
         row["probes"] = probes(model, tok, order)
     print(row, flush=True)
     return row
@@ -102,7 +111,7 @@ def cost(model, tok, prefix: str, answer: str) -> float:
 
 def main(part: str) -> None:
     start = time.process_time()
-    record = {"what": f"baselines that count, on {part}", **{"names": names, "tales": tales}[part]()}
+    record = {"what": f"baselines that count, on {part}", **(names() if part == "names" else written(part))}
     record |= {"versions": {"torch": torch.__version__.split("+")[0], "numpy": numpy.__version__,
                             "python": platform.python_version(), "lmcore": lm.__version__},
                "machine": f"{platform.machine()}, one thread",
@@ -114,6 +123,6 @@ def main(part: str) -> None:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    if sys.argv[1:] not in (["names"], ["tales"]):
-        sys.exit("usage: baselines.py names|tales")
+    if sys.argv[1:] not in (["names"], ["tales"], ["coplas"]):
+        sys.exit("usage: baselines.py names|tales|coplas")
     main(sys.argv[1])
