@@ -15,12 +15,14 @@ from lmcore.evaluate import Score, evaluate
 from lmcore.tokenizers import CharTokenizer, WordTokenizer
 
 __version__ = "0.1.0"
-__all__ = ["GRU", "LSTM", "MLP", "RNN", "CharTokenizer", "Grammar", "KneserNey", "NGram", "Score", "WaveNet",
-           "WordTokenizer", "__version__", "data", "evaluate", "expect", "plots", "same"]
+__all__ = ["GPT", "GRU", "LSTM", "MLP", "RNN", "CharTokenizer", "GPTConfig", "Grammar", "KneserNey", "NGram",
+           "Score", "WaveNet", "WordTokenizer", "__version__", "data", "evaluate", "expect", "plots",
+           "preset", "same"]
 
 # Imported at the first use, so that `import lmcore` stays quick; so are the files that have no name here.
-LATER = {"GRU": "recurrent", "Grammar": "grammar", "KneserNey": "ngrams", "LSTM": "recurrent",
-         "MLP": "models", "NGram": "ngrams", "RNN": "recurrent", "WaveNet": "models"}
+LATER = {"GPT": "gpt", "GPTConfig": "config", "GRU": "recurrent", "Grammar": "grammar", "KneserNey": "ngrams",
+         "LSTM": "recurrent", "MLP": "models", "NGram": "ngrams", "RNN": "recurrent", "WaveNet": "models",
+         "preset": "config"}
 
 
 def __getattr__(name: str) -> object:

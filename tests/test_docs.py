@@ -15,15 +15,23 @@ import pytest
 import torch
 
 import lmcore as lm
+from lmcore import minigpt
+from lmcore.attention import Attention, Cache
 
 FIELDS = ["Shapes", "Units", "Raises", "Source"]
 DOCS, TOK = ["abcde", "fghij"], lm.CharTokenizer.train(["abcdefghij"])      # N = 12 tokens, V = 11
+CONFIG = lm.GPTConfig(vocab_size=11, block_size=12, n_embd=24, n_layer=2, n_head=3, n_kv_head=1)
+CACHE = Cache(CONFIG, 2, torch.zeros(0))
+CACHE.length = 4                                                            # 4 of S = 9 tokens are there
 BIGRAM = lm.NGram(2, 0.1).fit(DOCS, TOK)
 EXAMPLES = {"docs": DOCS, "tok": TOK, "Model": BIGRAM, "NGram": BIGRAM,
             "KneserNey": lm.KneserNey(3).fit(DOCS, TOK), "FixedContext": lm.MLP(TOK.vocab_size),
-            "WaveNet": lm.WaveNet(TOK.vocab_size), "Recurrent": lm.RNN(11, 14, 9), "RNN": lm.RNN(11, 14, 9),
-            "GRU": lm.GRU(11, 14, 9), "LSTM": lm.LSTM(11, 14, 9)}
-IDS = {"ids", "context", "X", "Y"}                                          # tensors of tokens
+            "WaveNet": lm.WaveNet(TOK.vocab_size), "Recurrent": lm.RNN(11, 24, 9), "RNN": lm.RNN(11, 24, 9),
+            "GRU": lm.GRU(11, 24, 9), "LSTM": lm.LSTM(11, 24, 9), "config": CONFIG, "layer": 0,
+            "Cache": CACHE, "attention.Attention": Attention(CONFIG),
+            "minigpt.Attention": minigpt.Attention(24, 3), "minigpt.Block": minigpt.Block(24, 3),
+            "minigpt.GPT": minigpt.GPT(11, 12, 24, 2, 3)}
+IDS = {"ids", "context", "X", "Y", "targets"}                                          # tensors of tokens
 
 
 class Sizes(dict):
@@ -34,7 +42,7 @@ class Sizes(dict):
         return self[name]
 
 
-SIZES = Sizes(B=2, H=3, T=5, D=8, C=14, V=11, N=12, S=9)
+SIZES = Sizes(B=2, H=3, T=5, D=8, C=24, V=11, N=12, S=9, K=1, n_layer=2)
 
 
 def modules() -> list[ModuleType]:
@@ -132,7 +140,8 @@ def test_the_shapes_line_is_true(name):
     line, function = shapes_line(name), PUBLIC[name]
     assert line, "a function that takes or gives a Tensor has a Shapes line"
     if owner := CLASS_OF.get(name):
-        thing = EXAMPLES.get(owner.__name__) or owner(**arguments(owner, {}))
+        full = name.removeprefix("lmcore.").rpartition(".")[0]
+        thing = EXAMPLES.get(full) or EXAMPLES.get(owner.__name__) or owner(**arguments(owner, {}))
         function = getattr(thing, function.__name__)
     if "->" in line:
         check_shapes(line, function)

@@ -1,0 +1,86 @@
+"""What a GPT is made of, in one frozen record, and the presets that have names.
+
+The comment behind a field is the help that the command line shows for it.
+"""
+from dataclasses import dataclass, replace
+from typing import Literal
+
+
+@dataclass(frozen=True, kw_only=True)
+class GPTConfig:
+    """The choices of one GPT. As it comes it is the plain GPT of `minigpt`.
+
+    Raises: ValueError if a number is out of its range or two choices do not go together.
+    """
+
+    vocab_size: int                 # V, tokens in the vocabulary
+    block_size: int = 256           # longest T, tokens of context
+    n_embd: int = 128               # C, channels of the residual stream
+    n_layer: int = 4                # blocks
+    n_head: int = 4                 # H, attention heads
+    n_kv_head: int | None = None    # heads of keys and values; fewer than n_head: grouped queries
+    head_size: int | None = None    # D, channels per head; if not given, n_embd / n_head
+    position: Literal["learned", "sinusoidal", "rope", "none"] = "learned"  # how a token's place is told
+    norm: Literal["layernorm", "rmsnorm"] = "layernorm"     # the kind of normalisation
+    norm_place: Literal["pre", "post"] = "pre"              # before each part, or after adding it
+    qk_norm: bool = False           # normalise queries and keys in each head
+    ffn: Literal["relu", "gelu", "relu2", "swiglu"] = "gelu"    # the bend in the feed-forward
+    expansion: float = 4.0          # channels in the middle of the feed-forward, times n_embd
+    attention_bias: bool = False    # biases in the attention's matrices
+    ffn_bias: bool = False          # biases in the feed-forward's matrices
+    norm_bias: bool = True          # biases in LayerNorm (RMSNorm has none)
+    tied: bool = True               # one table for reading and for writing tokens
+    dropout: float = 0.0            # probability of dropping a unit; 0 turns it off
+    norm_eps: float = 1e-5          # keeps the norm of a row of zeros finite
+    rope_base: float = 10_000.0     # the slowest rotary pair turns about 1 / rope_base rad per token
+
+    def __post_init__(self):
+        for name in ("vocab_size", "block_size", "n_embd", "n_layer", "n_head"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.head_size is None and self.n_embd % self.n_head:
+            raise ValueError(f"n_embd={self.n_embd} is not divisible by n_head={self.n_head}; "
+                             "change one of them, or give head_size")
+        if self.n_head % self.kv_heads:
+            raise ValueError(f"n_head={self.n_head} is not divisible by n_kv_head={self.n_kv_head}")
+        if self.position == "rope" and self.D % 2:
+            raise ValueError(f"rope turns pairs of channels and needs an even head size, got {self.D}")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout must be in [0, 1), got {self.dropout}")
+
+    @property
+    def D(self) -> int:
+        """Channels per head."""
+        return self.head_size or self.n_embd // self.n_head
+
+    @property
+    def kv_heads(self) -> int:
+        """Heads of keys and values."""
+        return self.n_kv_head or self.n_head
+
+
+_ROOMY = {"position": "rope", "norm": "rmsnorm", "ffn": "swiglu", "expansion": 8 / 3, "vocab_size": 32_000}
+PRESETS = {
+    "day21": GPTConfig(                 # 403,200 parameters: small enough for a text of a few pages
+        vocab_size=30, block_size=64, n_embd=128, n_layer=2, n_head=4, position="sinusoidal", ffn="relu",
+        norm_place="post", ffn_bias=True, tied=False),
+    "simple": GPTConfig(                # the transformer of 2017, its decoder alone
+        vocab_size=2_000, block_size=512, n_embd=256, n_layer=6, n_head=8, position="sinusoidal", ffn="relu",
+        norm_place="post", attention_bias=True, ffn_bias=True, tied=False, dropout=0.1),
+    "19m": GPTConfig(                   # 19,804,416 parameters: chapter 15's, for Wikipedia
+        vocab_size=8_192, block_size=512, n_embd=384, n_layer=7, n_head=7, head_size=54, expansion=6,
+        dropout=0.05),
+    "small": GPTConfig(**_ROOMY, block_size=256, n_embd=256, n_layer=6, n_head=4),      # 12.9 million
+    "medium": GPTConfig(**_ROOMY, block_size=512, n_embd=384, n_layer=8, n_head=6),     # 26.4 million
+    "large": GPTConfig(**_ROOMY, block_size=1_024, n_embd=512, n_layer=12, n_head=8, tied=False),   # 70.5
+}
+
+
+def preset(name: str, **changes: object) -> GPTConfig:
+    """The config of a preset, with some fields changed: `preset("19m", vocab_size=5000)`.
+
+    Raises: ValueError if there is no preset of that name; TypeError if there is no such field.
+    """
+    if name not in PRESETS:
+        raise ValueError(f"no preset {name!r}; there are {', '.join(PRESETS)}")
+    return replace(PRESETS[name], **changes)
