@@ -58,6 +58,11 @@ class GPTConfig:
         """Heads of keys and values."""
         return self.n_kv_head or self.n_head
 
+    @property
+    def middle(self) -> int:
+        """Channels in the middle of the feed-forward."""
+        return int(self.expansion * self.n_embd + 1e-6)     # a share like 49/3 may fall a hair short
+
 
 _ROOMY = {"position": "rope", "norm": "rmsnorm", "ffn": "swiglu", "expansion": 8 / 3, "vocab_size": 32_000}
 PRESETS = {

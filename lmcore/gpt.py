@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from lmcore import exchange
 from lmcore.attention import Attention, Cache, causal_mask, rope_angles, sinusoids
 from lmcore.config import GPTConfig
 
@@ -30,7 +31,7 @@ class FeedForward(nn.Module):
 
     def __init__(self, config: GPTConfig):
         super().__init__()
-        C, middle, self.kind = config.n_embd, int(config.expansion * config.n_embd), config.ffn
+        C, middle, self.kind = config.n_embd, config.middle, config.ffn
         self.up = nn.Linear(C, 2 * middle if self.kind == "swiglu" else middle, bias=config.ffn_bias)
         self.down = nn.Linear(middle, C, bias=config.ffn_bias)
 
@@ -107,6 +108,26 @@ class GPT(nn.Module):
                 nn.init.normal_(weight, std=0.02 / (2 * self.config.n_layer)**0.5 if last else 0.02)
             else:
                 nn.init.constant_(weight, float("norm" in name and name.endswith("weight")))
+
+    @classmethod
+    def from_transformers(cls, model: str | nn.Module) -> "GPT":
+        """A GPT with the weights of a GPT-2 or Llama of `transformers`, or of its name there, such as "gpt2".
+
+        Its tokens are theirs: id 0 need not be the border of documents that `log_probs` takes it for.
+
+        Raises: ValueError if it is another architecture, or has a choice that we lack.
+        """
+        config, weights = exchange.read(model)
+        gpt = cls(config)
+        gpt.load_state_dict(weights)
+        return gpt.eval()
+
+    def to_transformers(self) -> nn.Module:
+        """A GPT-2 or Llama of `transformers` with these weights.
+
+        Raises: ValueError if a choice of the config has no counterpart there.
+        """
+        return exchange.write(self.config, self.state_dict())
 
     @property
     def n_params(self) -> int:
