@@ -12,17 +12,17 @@ os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 from lmcore.check import expect, same
 from lmcore.evaluate import Score, evaluate
-from lmcore.tokenizers import CharTokenizer, WordTokenizer
+from lmcore.tokenizers import CharTokenizer, SentencePieceTokenizer, WordTokenizer
 
 __version__ = "0.1.0"
-__all__ = ["GPT", "GRU", "LSTM", "MLP", "RNN", "CharTokenizer", "GPTConfig", "Grammar", "KneserNey", "NGram",
-           "Score", "WaveNet", "WordTokenizer", "__version__", "data", "evaluate", "expect", "plots",
-           "preset", "same"]
+__all__ = ["GPT", "GRU", "LSTM", "MLP", "RNN", "BPETokenizer", "CharTokenizer", "GPTConfig", "Grammar",
+           "KneserNey", "NGram", "Score", "SentencePieceTokenizer", "WaveNet", "WordTokenizer", "__version__",
+           "data", "evaluate", "expect", "plots", "preset", "same"]
 
 # Imported at the first use, so that `import lmcore` stays quick; so are the files that have no name here.
-LATER = {"GPT": "gpt", "GPTConfig": "config", "GRU": "recurrent", "Grammar": "grammar", "KneserNey": "ngrams",
-         "LSTM": "recurrent", "MLP": "models", "NGram": "ngrams", "RNN": "recurrent", "WaveNet": "models",
-         "preset": "config"}
+LATER = {"BPETokenizer": "bpe", "GPT": "gpt", "GPTConfig": "config", "GRU": "recurrent", "Grammar": "grammar",
+         "KneserNey": "ngrams", "LSTM": "recurrent", "MLP": "models", "NGram": "ngrams", "RNN": "recurrent",
+         "WaveNet": "models", "preset": "config"}
 
 
 def __getattr__(name: str) -> object:
