@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lmcore.layers import Embedding, FastBatchNorm1d, FlattenConsecutive, Linear, Sequential, Tanh
+from lmcore.ngrams import sample as sample  # networks write as tables do
 from lmcore.optim import SGD, AdamW
-from lmcore.tokenizers import CharTokenizer
 
 END = 0     # the token at the border of documents, of every tokenizer
 
@@ -138,15 +138,3 @@ def train(model: nn.Module, X: Tensor, Y: Tensor, optimiser: SGD | AdamW, steps:
     print()
     optimiser.lr = rate
     return losses
-
-
-def sample(model: FixedContext, tok: CharTokenizer, n: int = 1, seed: int = 0,
-           longest: int = 100) -> list[str]:
-    """Write n texts token by token, each until its end is drawn or it is `longest` tokens long."""
-    generator, texts = torch.Generator().manual_seed(seed), []
-    for _ in range(n):
-        ids = []
-        while len(ids) < longest and tok.end not in ids[-1:]:
-            ids.append(int(torch.multinomial(model.probs(ids), 1, generator=generator)))
-        texts.append(tok.decode(ids))
-    return texts

@@ -7,7 +7,7 @@ from typing import NamedTuple, Self
 import numpy as np
 import torch
 from numpy.lib.stride_tricks import sliding_window_view
-from torch import Tensor
+from torch import Tensor, nn
 
 from lmcore.tokenizers import CharTokenizer
 
@@ -55,7 +55,7 @@ class CountingModel:
         return sample(self, self.tok, n, seed, max_tokens)
 
 
-def sample(model: CountingModel, tok: CharTokenizer, n: int = 1, seed: int = 0,
+def sample(model: CountingModel | nn.Module, tok: CharTokenizer, n: int = 1, seed: int = 0,
            max_tokens: int = 1000) -> list[str]:
     """Write n texts by drawing each next token from `model.probs` of those so far, until the end is drawn."""
     generator, texts = torch.Generator().manual_seed(seed), []

@@ -163,4 +163,4 @@ def test_samples_follow_the_probabilities(model: MLP):
 def test_a_text_without_end_stops_at_the_longest(model: MLP):
     with torch.no_grad():
         model.out_bias[0] = -1e9
-    assert [len(text) for text in sample(model, TOK, 2, longest=9)] == [9, 9]
+    assert [len(text) for text in sample(model, TOK, 2, max_tokens=9)] == [9, 9]

@@ -1,4 +1,4 @@
-"""The WaveNet of chapter 07 by the recipe of chapter 07, and what each part of the recipe is worth.
+"""The WaveNet of chapter 07 beside flat networks as large, each by the recipe of chapter 07.
 
     python tests/studies/names_wavenet.py VARIANT        adds five seeds to data/runs/names_recipe.json
 
@@ -19,7 +19,7 @@ from torch import Tensor
 
 import lmcore as lm
 from lmcore.layers import Embedding, FastBatchNorm1d, FlattenConsecutive, Linear, Sequential, Tanh
-from lmcore.models import FixedContext, WaveNet, train, warmup_cosine
+from lmcore.models import MLP, FixedContext, WaveNet, train, warmup_cosine
 from lmcore.optim import SGD, AdamW
 
 ROOT, SEEDS = Path(__file__).resolve().parents[2], 5
@@ -34,6 +34,7 @@ class Recipe:
     C: int = 24
     hidden: int = 128
     flat: bool = False      # join all places at once
+    norm: bool = True       # with BatchNorm; the flat network without is chapter 04's
     steps: int = 4000
     batch: int = 512
     rate: float = 0.005
@@ -43,11 +44,15 @@ class Recipe:
 
 
 SHORT = {"steps": 1000}
+FLAT = {"flat": True, "norm": False, "hidden": 344, "decay": 0.1}
+LECTURES = {"data": "names-2019", "how": "lecture", "steps": 10_000}
 VARIANTS = {
     "own split": Recipe(),
     "short": Recipe(**SHORT),
     "context 16": Recipe(T=16, **SHORT),
     "flat, as large": Recipe(flat=True, hidden=344, **SHORT),
+    "flat": Recipe(**FLAT),
+    "flat, lectures' list": Recipe(**FLAT, **LECTURES),
 }
 
 
@@ -70,7 +75,8 @@ def run(recipe: Recipe, seed: int, parts: dict[str, list[str]],
     """Validation loss and mean loss of the first steps, nats per character; CPU seconds; parameters."""
     X, Y = lm.data.windows(parts["train"], tok, recipe.T)
     torch.manual_seed(seed)
-    model = (Flat if recipe.flat else WaveNet)(tok.vocab_size, recipe.T, recipe.C, recipe.hidden)
+    kind = WaveNet if not recipe.flat else Flat if recipe.norm else MLP
+    model = kind(tok.vocab_size, recipe.T, recipe.C, recipe.hidden)
     optimiser = (AdamW(model.parameters(), recipe.rate, weight_decay=recipe.decay) if recipe.adam
                  else SGD(model.parameters(), recipe.rate))
     schedule = {"schedule": warmup_cosine} if recipe.cosine else {}
