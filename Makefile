@@ -53,7 +53,7 @@ badges:             ## stamp the repository into links and set-up cells (REPO=ow
 	@$(PYTHON) book/tools/badges.py $(if $(REPO),--repo $(REPO)) $(if $(TAG),--tag $(TAG))
 
 bench: everything   ## speed as ratios against peers
-	$(BIN)/python -m pytest -q -s tests/bench
+	$(BIN)/python -m pytest -q -s tests/bench/*.py
 
 clean:              ## remove everything that was built, the environment included
 	rm -rf .venv .cache .pytest_cache .hypothesis .ruff_cache book/_build build dist

@@ -144,6 +144,24 @@ def coloured_text(lines: Sequence[Sequence[tuple[str, float]]], unit: str, highe
     return ax
 
 
+def token_strips(rows: Sequence[Sequence[str]], width: int = 84) -> Axes:
+    """Write rows of tokens, each on a ground unlike its neighbours'; a row is cut at `width` letters."""
+    fig, ax = plt.subplots(figsize=(6.4, 0.2 + 0.27 * len(rows)))
+    for row, tokens in enumerate(rows):
+        place = 0
+        for i, token in enumerate(tokens):
+            shown = token.replace("\n", "⏎")[:max(0, width - place)]
+            colour = (BLUE, PINK, GREEN, RED)[i % 4]
+            ax.add_patch(Rectangle((place, row), len(shown), 0.84, color=colour, lw=0))
+            for letter in shown:
+                ax.text(place + 0.5, row + 0.42, letter, color="white" if colour == BLUE else "black",
+                        size=8.5, ha="center", va="center", family="monospace")
+                place += 1
+    ax.set(xlim=(0, width), ylim=(len(rows), 0))
+    ax.axis("off")
+    return ax
+
+
 def model_so_far(boxes: Sequence[str], new: Sequence[str] = (), again: str = "") -> Axes:
     """Draw the model as boxes in a row. Data enters and leaves without a frame; what is new is green.
 

@@ -208,3 +208,10 @@ def test_a_border_runs_where_the_score_is_nought():
     filled, hollow, _, line = ax.collections
     assert (len(filled.get_offsets()), len(hollow.get_offsets())) == (2, 1)
     assert abs(line.get_paths()[0].vertices[:, 0] - 0.5).max() < 1e-3
+
+
+def test_tokens_are_written_whole_on_grounds_unlike_their_neighbours_and_rows_are_cut():
+    ax = plots.token_strips([["The", " ", "cat\n", "s"], [" dog"]], width=6)
+    assert "".join(t.get_text() for t in ax.texts) == "The ca dog"
+    assert [patch.get_width() for patch in ax.patches] == [3, 1, 2, 0, 4]
+    assert len({patch.get_facecolor() for patch in ax.patches[:3]}) == 3
