@@ -4,8 +4,10 @@ Letters: B batch, T tokens of this call, C channels of the stream, V vocabulary,
          D channels per head, N examples or characters in a file, S tokens in the cache.
 """
 import os
+import sys
 from importlib import import_module
 from importlib.util import find_spec
+from types import ModuleType
 
 # Waiting OpenMP threads spin, which on a busy machine costs a factor of ten; torch reads this when imported.
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
@@ -17,12 +19,24 @@ from lmcore.tokenizers import CharTokenizer, SentencePieceTokenizer, WordTokeniz
 __version__ = "0.1.0"
 __all__ = ["GPT", "GRU", "LSTM", "MLP", "RNN", "BPETokenizer", "CharTokenizer", "GPTConfig", "Grammar",
            "KneserNey", "NGram", "Score", "SentencePieceTokenizer", "WaveNet", "WordTokenizer", "__version__",
-           "data", "evaluate", "expect", "plots", "preset", "same"]
+           "data", "evaluate", "expect", "generate", "plots", "preset", "same", "stream"]
 
 # Imported at the first use, so that `import lmcore` stays quick; so are the files that have no name here.
 LATER = {"BPETokenizer": "bpe", "GPT": "gpt", "GPTConfig": "config", "GRU": "recurrent", "Grammar": "grammar",
          "KneserNey": "ngrams", "LSTM": "recurrent", "MLP": "models", "NGram": "ngrams", "RNN": "recurrent",
-         "WaveNet": "models", "preset": "config"}
+         "WaveNet": "models", "generate": "generate", "preset": "config", "stream": "generate"}
+
+
+class Package(ModuleType):
+    """A module in which `lmcore.generate` is the function, also once the file of that name was imported."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name in LATER and isinstance(value, ModuleType):     # Python sets the name of a file it imported
+            value = getattr(value, name)
+        super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = Package
 
 
 def __getattr__(name: str) -> object:

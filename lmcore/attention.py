@@ -70,6 +70,10 @@ class Cache:
             self.memory[layer, kept, :, :, self.length:end] = new.detach()
         return self.memory[layer, 0, :, :, :end], self.memory[layer, 1, :, :, :end]
 
+    def keep(self, rows: list[int]) -> None:
+        """Go on with these rows of the batch, in this order; a row may come twice, or not at all."""
+        self.memory = self.memory[:, :, rows]
+
 
 def causal_mask(T: int, S: int, pad: Tensor | None = None) -> Tensor:
     """Which of S tokens each of the last T may look at: those up to itself, but not the first `pad` of a row.

@@ -17,10 +17,12 @@ import torch
 import lmcore as lm
 from lmcore import minigpt
 from lmcore.attention import Attention, Cache
+from lmcore.generate import Reader
 
 FIELDS = ["Shapes", "Units", "Raises", "Source"]
 DOCS, TOK = ["abcde", "fghij"], lm.CharTokenizer.train(["abcdefghij"])      # N = 12 tokens, V = 11
 CONFIG = lm.GPTConfig(vocab_size=11, block_size=12, n_embd=24, n_layer=2, n_head=3, n_kv_head=1)
+READER = Reader(lm.GPT(CONFIG))
 CACHE = Cache(CONFIG, 2, torch.zeros(0))
 CACHE.length = 4                                                            # 4 of S = 9 tokens are there
 BIGRAM = lm.NGram(2, 0.1).fit(DOCS, TOK)
@@ -28,6 +30,7 @@ EXAMPLES = {"docs": DOCS, "tok": TOK, "Model": BIGRAM, "NGram": BIGRAM,
             "KneserNey": lm.KneserNey(3).fit(DOCS, TOK), "FixedContext": lm.MLP(TOK.vocab_size),
             "WaveNet": lm.WaveNet(TOK.vocab_size), "Recurrent": lm.RNN(11, 24, 9), "RNN": lm.RNN(11, 24, 9),
             "GRU": lm.GRU(11, 24, 9), "LSTM": lm.LSTM(11, 24, 9), "config": CONFIG, "layer": 0,
+            "Reader": READER, "rows": [[0, 1, 2], [0, 3]], "windows": [[0, 1, 2, 3, 4], [0]], "p": 0.9,
             "Cache": CACHE, "attention.Attention": Attention(CONFIG),
             "minigpt.Attention": minigpt.Attention(24, 3), "minigpt.Block": minigpt.Block(24, 3),
             "minigpt.GPT": minigpt.GPT(11, 12, 24, 2, 3)}
