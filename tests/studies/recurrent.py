@@ -89,9 +89,10 @@ def run(plan: SimpleNamespace, kind: str, seed: int, data: tuple) -> tuple[dict,
 def recall(kind: str, distance: int, seed: int, steps: int = 300) -> float:
     """The share of right answers at the end of training: which of eight letters stood before all others?"""
     torch.manual_seed(seed)
-    model = getattr(recurrent, kind.split(",")[0])(17, C=8, hidden=32)
-    if kind == "LSTM, bias 0":
-        model.read.bias.data.zero_()
+    name, _, bias = kind.partition(", bias ")
+    model = getattr(recurrent, name)(17, C=8, hidden=32)
+    if bias:
+        model.read.bias.data[32:64] = float(bias)       # of the gate that keeps
     optimiser, right = AdamW(model.parameters(), 0.01), []
     for _ in range(steps):
         X = torch.randint(9, 17, (32, distance + 1))
@@ -106,7 +107,8 @@ def recall(kind: str, distance: int, seed: int, steps: int = 300) -> float:
 
 
 def recalls() -> None:
-    far = {"RNN": (4, 8, 16, 32), "GRU": (4, 8, 16, 32), "LSTM": (4, 8, 16, 32), "LSTM, bias 0": (8,)}
+    far = {"RNN": (4, 8, 16, 32), "GRU": (4, 8, 16, 32), "LSTM": (4, 8, 16, 32),
+           "LSTM, bias 0": (8,), "LSTM, bias 3": (16, 32)}
     record = {kind: {str(d): [recall(kind, d, seed) for seed in SEEDS] for d in distances}
               for kind, distances in far.items()}
     print(record)
