@@ -92,14 +92,17 @@ def main(name: str) -> None:
     recipe, target = VARIANTS[name], ROOT / "data/runs/names_recipe.json"
     parts = lm.data.splits(recipe.data, how=recipe.how)
     tok = lm.CharTokenizer.train(parts["train"])
-    val, first, seconds, sizes = zip(*(run(recipe, seed, parts, tok) for seed in range(SEEDS)))
+    found = []
+    for seed in range(SEEDS):       # the record is written after every seed
+        found.append(run(recipe, seed, parts, tok))
+        val, first, seconds, sizes = zip(*found)
+        record = json.loads(target.read_text()) if target.exists() else {}
+        record[name] = {"settings": asdict(recipe), "val": val, "first": first,
+                        "seconds": [round(s, 1) for s in seconds], "parameters": sizes[0],
+                        "torch": torch.__version__.split("+")[0],
+                        "machine": f"{platform.machine()}, one thread, Python {platform.python_version()}"}
+        target.write_text(json.dumps({k: record[k] for k in VARIANTS if k in record}, indent=1) + "\n")
     print(f"{name}: {statistics.mean(val):.4f}, spread {statistics.stdev(val):.4f}")
-    record = json.loads(target.read_text()) if target.exists() else {}
-    record[name] = {"settings": asdict(recipe), "val": val, "first": first,
-                    "seconds": [round(s, 1) for s in seconds], "parameters": sizes[0],
-                    "torch": torch.__version__.split("+")[0],
-                    "machine": f"{platform.machine()}, one thread, Python {platform.python_version()}"}
-    target.write_text(json.dumps({key: record[key] for key in VARIANTS if key in record}, indent=1) + "\n")
 
 
 if __name__ == "__main__":
