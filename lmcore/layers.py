@@ -95,6 +95,28 @@ class FastBatchNorm1d(nn.BatchNorm1d):
         return super().forward(x.flatten(0, -2)).view(x.shape)      # torch wants (rows, C)
 
 
+class LayerNorm(nn.Module):
+    """Give the channels of each token mean 0 and spread 1, then a learned gain and shift for each channel.
+
+    No other token and no other example enters, so it does the same in training and in evaluation.
+
+    Shapes: x (..., C) -> (..., C)
+    Source: Ba et al. 2016, eq. 3 and 4. https://arxiv.org/abs/1607.06450
+    """
+
+    def __init__(self, C: int, eps: float = 1e-5):
+        super().__init__()
+        self.eps = eps      # keeps a token whose channels are all alike finite
+        self.weight = nn.Parameter(torch.ones(C))
+        self.bias = nn.Parameter(torch.zeros(C))
+
+    def forward(self, x: Tensor) -> Tensor:
+        mean = x.mean(-1, keepdim=True)                             # (..., 1)
+        var = x.var(-1, keepdim=True, unbiased=False)               # (..., 1)
+        normal = (x - mean) / (var + self.eps).sqrt()
+        return normal * self.weight + self.bias
+
+
 class FlattenConsecutive(nn.Module):
     """Join every n neighbouring places into one with n times the channels; a single place loses its axis.
 

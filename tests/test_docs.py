@@ -15,7 +15,7 @@ import pytest
 import torch
 
 import lmcore as lm
-from lmcore import minigpt
+from lmcore import blankfile, minigpt
 from lmcore.attention import Attention, Cache
 from lmcore.generate import Reader
 
@@ -33,7 +33,8 @@ EXAMPLES = {"docs": DOCS, "tok": TOK, "Model": BIGRAM, "NGram": BIGRAM,
             "Reader": READER, "rows": [[0, 1, 2], [0, 3]], "windows": [[0, 1, 2, 3, 4], [0]], "p": 0.9,
             "Cache": CACHE, "attention.Attention": Attention(CONFIG),
             "minigpt.Attention": minigpt.Attention(24, 3), "minigpt.Block": minigpt.Block(24, 3),
-            "minigpt.GPT": minigpt.GPT(11, 12, 24, 2, 3)}
+            "minigpt.GPT": minigpt.GPT(11, 12, 24, 2, 3),
+            "Candidate": blankfile.Candidate(lambda: minigpt.GPT(11, 16, 24, 2, 3), 11, 16)}
 IDS = {"ids", "context", "X", "Y", "targets"}                                          # tensors of tokens
 
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from lmcore.layers import BatchNorm1d, Embedding, Linear, Sequential, Tanh
+from lmcore.layers import BatchNorm1d, Embedding, LayerNorm, Linear, Sequential, Tanh
 
 B, T, C, OUT, V = 6, 5, 3, 7, 11
 F64 = torch.float64
@@ -109,3 +109,19 @@ def test_batchnorm_refuses_to_train_on_a_single_value(shape: tuple[int, ...]):
     with pytest.raises(ValueError, match=r"no spread: call eval\(\)"):
         BatchNorm1d(C)(torch.randn(shape))
     assert BatchNorm1d(C).eval()(torch.randn(shape)).isfinite().all()
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.integers(2, 9), st.floats(0.1, 10), st.floats(-5, 5))
+def test_layernorm_is_torch_s_in_value_and_in_every_gradient(width: int, scale: float, shift: float):
+    ours, theirs = LayerNorm(width).to(F64), nn.LayerNorm(width, dtype=F64)
+    for a, b in zip(ours.parameters(), theirs.parameters()):
+        a.data = b.data = torch.randn(width, dtype=F64)
+    agree(ours, theirs, scale * torch.randn(B, T, width, dtype=F64) + shift, tol=1e-9)
+
+
+def test_layernorm_sees_one_token_at_a_time():
+    norm, x = LayerNorm(C), torch.randn(B, T, C)
+    y = norm(x)
+    x[1:, 2:] = 7 * torch.randn(B - 1, T - 2, C)
+    assert torch.equal(norm(x)[0], y[0]) and torch.equal(norm(x)[:, :2], y[:, :2])

@@ -7,8 +7,8 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "lmcore"
 ORDER = ["check", "hints", "config", "tokenizers", "grammar", "verse", "bpe", "data", "autograd", "optim",
-         "ngrams", "layers", "attention", "models", "recurrent", "minigpt", "exchange", "gpt", "evaluate",
-         "sampling", "generate", "checkpoint", "parallel", "train", "finetune", "plots"]
+         "ngrams", "layers", "attention", "models", "recurrent", "minigpt", "exchange", "gpt", "blankfile",
+         "evaluate", "sampling", "generate", "checkpoint", "parallel", "train", "finetune", "plots"]
 SEES_ALL = {"__init__", "cli"}
 
 
