@@ -24,7 +24,7 @@ class GPTConfig:
     norm: Literal["layernorm", "rmsnorm"] = "layernorm"     # the kind of normalisation
     norm_place: Literal["pre", "post"] = "pre"              # before each part, or after adding it
     qk_norm: bool = False           # normalise queries and keys in each head
-    ffn: Literal["relu", "gelu", "relu2", "swiglu"] = "gelu"    # the bend in the feed-forward
+    ffn: Literal["relu", "gelu", "gelu_tanh", "relu2", "swiglu"] = "gelu"   # the bend (gelu_tanh is GPT-2's)
     expansion: float = 4.0          # channels in the middle of the feed-forward, times n_embd
     attention_bias: bool = False    # biases in the attention's matrices
     ffn_bias: bool = False          # biases in the feed-forward's matrices

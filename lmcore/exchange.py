@@ -12,11 +12,11 @@ from lmcore.config import GPTConfig
 
 SAME = {"norm_place": "pre", "qk_norm": False}
 PARTS = {       # what each of their models is made of
-    "gpt2": {**SAME, "position": "learned", "norm": "layernorm", "ffn": "gelu"},
+    "gpt2": {**SAME, "position": "learned", "norm": "layernorm"},
     "llama": {**SAME, "position": "rope", "norm": "rmsnorm", "ffn": "swiglu"}}
 THEIRS = {      # and what they must say of it
-    "gpt2": {"activation_function": "gelu_new", "scale_attn_weights": True, "add_cross_attention": False,
-             "scale_attn_by_inverse_layer_idx": False},
+    "gpt2": {"scale_attn_weights": True, "scale_attn_by_inverse_layer_idx": False,
+             "add_cross_attention": False},
     "llama": {"hidden_act": "silu", "rope_type": "default"}}
 BOTH = {"vocab_size": "vocab_size", "tied": "tie_word_embeddings"}
 FIELDS = {      # our name of a number, and theirs
@@ -26,6 +26,7 @@ FIELDS = {      # our name of a number, and theirs
               "n_layer": "num_hidden_layers", "n_head": "num_attention_heads",
               "n_kv_head": "num_key_value_heads", "head_size": "head_dim", "attention_bias": "attention_bias",
               "ffn_bias": "mlp_bias", "norm_eps": "rms_norm_eps"}}
+BENDS = {"gelu": "gelu", "gelu_tanh": "gelu_new"}   # our name of the bend in GPT-2's feed-forward, and theirs
 H, L = "transformer.h.*.", "model.layers.*."     # the names of their blocks
 MODULES = {     # our module, and theirs that hold the same; "*" is the number of a block
     "gpt2": {"tokens": "transformer.wte", "places": "transformer.wpe", "norm": "transformer.ln_f",
@@ -87,9 +88,13 @@ def read(model: str | nn.Module) -> tuple[GPTConfig, dict[str, Tensor]]:
     need({**said, **rope}, THEIRS[family])
     config = {ours: said[theirs] for ours, theirs in FIELDS[family].items()}
     if family == "gpt2":
-        middle, more = said["n_inner"] or 4 * said["n_embd"], {"attention_bias": True, "ffn_bias": True}
+        if said["activation_function"] not in BENDS.values():
+            need(said, {"activation_function": "gelu_new"})
+        more = {"ffn": next(ours for ours, theirs in BENDS.items() if theirs == said["activation_function"]),
+                "attention_bias": True, "ffn_bias": True}
+        middle = said["n_inner"] or 4 * said["n_embd"]
     else:
-        middle, more = said["intermediate_size"], {"rope_base": rope["rope_theta"]}
+        more, middle = {"rope_base": rope["rope_theta"]}, said["intermediate_size"]
     config = GPTConfig(**PARTS[family], **config, **more, expansion=middle / config["n_embd"])
     return config, {ours: torch.cat([state[name].T if turned else state[name] for name in theirs])
                     for ours, theirs, turned in names(family, config.n_layer) if theirs[0] in state}
@@ -107,7 +112,10 @@ def write(config: GPTConfig, weights: Mapping[str, Tensor]) -> nn.Module:
     if family == "gpt2":
         need({"n_kv_head": c.kv_heads, "head_size": c.D},
              {"n_kv_head": c.n_head, "head_size": c.n_embd / c.n_head})
-        said |= {"n_inner": c.middle, "attn_pdrop": c.dropout, "embd_pdrop": c.dropout}
+        if c.ffn not in BENDS:
+            need(vars(c), {"ffn": "gelu"})
+        said |= {"n_inner": c.middle, "activation_function": BENDS[c.ffn],
+                 "attn_pdrop": c.dropout, "embd_pdrop": c.dropout}
     else:
         said |= {"intermediate_size": c.middle,
                  "rope_parameters": {"rope_type": "default", "rope_theta": c.rope_base}}

@@ -40,8 +40,8 @@ class FeedForward(nn.Module):
         if self.kind == "swiglu":
             gate, x = x.chunk(2, dim=-1)
             return self.down(F.silu(gate) * x)
-        bend = {"relu": F.relu, "relu2": lambda x: F.relu(x).square(),
-                "gelu": lambda x: F.gelu(x, approximate="tanh")}[self.kind]
+        bend = {"relu": F.relu, "relu2": lambda x: F.relu(x).square(), "gelu": F.gelu,
+                "gelu_tanh": lambda x: F.gelu(x, approximate="tanh")}[self.kind]
         return self.down(bend(x))
 
 
@@ -98,16 +98,21 @@ class GPT(nn.Module):
         self.reset()
 
     def reset(self) -> None:
-        """Draw all weights anew: spread 0.02, less where a matrix adds to the stream; biases 0, gains 1.
+        """Draw all weights anew: outputs as spread as inputs, less where a matrix adds to the stream.
 
-        Source: Radford et al. 2019, sec. 2.3.
+        Places begin small, biases at 0, gains at 1; the last gain so small that the first guess is uniform.
+
+        Source: for the parts that add, Radford et al. 2019, sec. 2.3.
         """
         for name, weight in self.named_parameters():
             if weight.ndim == 2:
-                last = name.endswith(("out.weight", "down.weight"))
-                nn.init.normal_(weight, std=0.02 / (2 * self.config.n_layer)**0.5 if last else 0.02)
+                nn.init.normal_(weight, std=0.02 if name == "places.weight" else weight.shape[1]**-0.5)
             else:
                 nn.init.constant_(weight, float("norm" in name and name.endswith("weight")))
+            if name.endswith(("out.weight", "down.weight")):
+                weight.data /= (2 * self.config.n_layer)**0.5
+        last_norm = self.norm if self.config.norm_place == "pre" else self.blocks[-1].norm2
+        nn.init.constant_(last_norm.weight, self.config.n_embd**-0.5)
 
     @classmethod
     def from_transformers(cls, model: str | nn.Module) -> "GPT":

@@ -67,7 +67,7 @@ class FeedForward(nn.Module):
         self.down = nn.Linear(4 * C, C, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.down(F.gelu(self.up(x), approximate="tanh"))
+        return self.down(F.gelu(self.up(x)))
 
 
 class Block(nn.Module):
@@ -109,8 +109,11 @@ class GPT(nn.Module):
         self.head.weight = self.tokens.weight           # one table: how a token reads and how it is written
         for name, weight in self.named_parameters():
             if weight.ndim == 2:
-                last = name.endswith(("out.weight", "down.weight"))     # these add to the stream, 2 a block
-                nn.init.normal_(weight, std=0.02 / (2 * n_layer)**0.5 if last else 0.02)
+                nn.init.normal_(weight, std=weight.shape[1]**-0.5)      # outputs as spread as inputs
+            if name.endswith(("out.weight", "down.weight")):
+                weight.data /= (2 * n_layer)**0.5                       # so many parts add to the stream
+        nn.init.normal_(self.places.weight, std=0.02)   # what a token is, before where it is
+        nn.init.constant_(self.norm.weight, n_embd**-0.5)   # the first guess is uniform, almost
 
     def forward(self, ids: Tensor) -> Tensor:
         T = ids.shape[1]

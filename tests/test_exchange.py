@@ -52,7 +52,7 @@ def test_their_model_with_our_weights_gives_our_logits(config, changes):
 @pytest.mark.parametrize("config", [
     transformers.GPT2Config(vocab_size=V, n_positions=T, n_embd=24, n_layer=2, n_head=3),
     transformers.GPT2Config(vocab_size=V, n_positions=T, n_embd=24, n_layer=2, n_head=3, n_inner=35,
-                            layer_norm_epsilon=0.1, tie_word_embeddings=False),
+                            layer_norm_epsilon=0.1, tie_word_embeddings=False, activation_function="gelu"),
     transformers.LlamaConfig(vocab_size=V, max_position_embeddings=T, hidden_size=24, num_hidden_layers=2,
                              intermediate_size=35, num_attention_heads=3, attention_bias=True, mlp_bias=True),
     transformers.LlamaConfig(vocab_size=V, max_position_embeddings=T, hidden_size=24, num_hidden_layers=2,
@@ -66,6 +66,7 @@ def test_our_model_with_their_weights_gives_their_logits(config):
     agree(ours, theirs)
     assert ours.n_params == theirs.num_parameters()
     assert ours.config.tied == config.tie_word_embeddings
+    agree(ours, ours.to_transformers())
 
 
 def test_their_saved_model_is_read_from_its_folder(tmp_path):

@@ -20,8 +20,8 @@ def variants() -> list[lm.GPTConfig]:
     """One choice changed at a time, then some changed together."""
     one = [{"position": p} for p in ("sinusoidal", "rope", "none")]
     one += [{"norm": "rmsnorm"}, {"norm_place": "post"}, {"qk_norm": True}, {"n_kv_head": 1},
-            {"head_size": 6}, {"ffn": "relu"}, {"ffn": "relu2"}, {"ffn": "swiglu", "expansion": 8 / 3},
-            {"tied": False},
+            {"head_size": 6}, {"ffn": "relu"}, {"ffn": "relu2"}, {"ffn": "gelu_tanh"},
+            {"ffn": "swiglu", "expansion": 8 / 3}, {"tied": False},
             {"attention_bias": True, "ffn_bias": True}, {"norm_bias": False}]
     both = [{"position": "rope", "norm": n, "norm_place": p, "qk_norm": q, "n_kv_head": 1, "ffn": "swiglu"}
             for n, p, q in itertools.product(("layernorm", "rmsnorm"), ("pre", "post"), (True, False))]
