@@ -100,7 +100,7 @@ class GPT(nn.Module):
     def reset(self) -> None:
         """Draw all weights anew: outputs as spread as inputs, less where a matrix adds to the stream.
 
-        Places begin small, biases at 0, gains at 1; the last gain so small that the first guess is uniform.
+        Places begin small, biases at 0, gains at 1, the last one smaller: the first guess is near uniform.
 
         Source: for the parts that add, Radford et al. 2019, sec. 2.3.
         """
@@ -112,7 +112,7 @@ class GPT(nn.Module):
             if name.endswith(("out.weight", "down.weight")):
                 weight.data /= (2 * self.config.n_layer)**0.5
         last_norm = self.norm if self.config.norm_place == "pre" else self.blocks[-1].norm2
-        nn.init.constant_(last_norm.weight, self.config.n_embd**-0.5)
+        nn.init.constant_(last_norm.weight, 3 * self.config.n_embd**-0.5)
 
     @classmethod
     def from_transformers(cls, model: str | nn.Module) -> "GPT":

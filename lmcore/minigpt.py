@@ -113,7 +113,7 @@ class GPT(nn.Module):
             if name.endswith(("out.weight", "down.weight")):
                 weight.data /= (2 * n_layer)**0.5                       # so many parts add to the stream
         nn.init.normal_(self.places.weight, std=0.02)   # what a token is, before where it is
-        nn.init.constant_(self.norm.weight, n_embd**-0.5)   # the first guess is uniform, almost
+        nn.init.constant_(self.norm.weight, 3 * n_embd**-0.5)   # the first guess is near uniform
 
     def forward(self, ids: Tensor) -> Tensor:
         T = ids.shape[1]

@@ -12,8 +12,8 @@ from lmcore import minigpt
 from lmcore.attention import Cache
 from lmcore.config import PRESETS
 
-B, T, V = 3, 10, 37
-PLAIN = lm.GPTConfig(vocab_size=V, block_size=12, n_embd=24, n_layer=2, n_head=3)
+B, T, V = 3, 10, 257
+PLAIN = lm.GPTConfig(vocab_size=V, block_size=12, n_embd=96, n_layer=2, n_head=3)
 
 
 def variants() -> list[lm.GPTConfig]:
@@ -42,7 +42,7 @@ def ids(n: int = T) -> torch.Tensor:
 
 
 def test_in_the_plain_case_it_is_minigpt():
-    mini, full = minigpt.GPT(V, 12, 24, 2, 3), whole.GPT(PLAIN)
+    mini, full = minigpt.GPT(V, 12, 96, 2, 3), whole.GPT(PLAIN)
     full.load_state_dict(mini.state_dict())
     x = ids()
     torch.testing.assert_close(full(x), mini(x))
@@ -161,7 +161,7 @@ def test_a_long_document_is_read_in_windows_that_overlap_by_half():
 
 
 @pytest.mark.parametrize("changes, match", [
-    ({"n_head": 5}, "n_embd=24 is not divisible by n_head=5"),
+    ({"n_head": 5}, "n_embd=96 is not divisible by n_head=5"),
     ({"n_kv_head": 2}, "not divisible by n_kv_head=2"),
     ({"position": "rope", "head_size": 5}, "even head size, got 5"), ({"dropout": 1.0}, r"\[0, 1\), got 1.0"),
     ({"n_layer": 0}, "n_layer must be at least 1")])
