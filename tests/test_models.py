@@ -164,3 +164,23 @@ def test_a_text_without_end_stops_at_the_longest(model: MLP):
     with torch.no_grad():
         model.out_bias[0] = -1e9
     assert [len(text) for text in sample(model, TOK, 2, max_tokens=9)] == [9, 9]
+
+
+def test_batches_hold_every_document_once_before_any_twice():
+    docs = [[i] * (1 + i % 5) for i in range(1, 25)]
+    first = [row for X, _ in lm.data.batches(docs, 4, 6) for row in X.tolist()]
+    assert sorted(row[1] for row in first) == list(range(1, 25))
+
+
+@given(st.lists(st.lists(st.integers(1, 9), max_size=6), min_size=3, max_size=9), st.integers(0, 5))
+def test_a_batch_is_whole_documents_and_their_shifts(docs: list[list[int]], seed: int):
+    for X, Y in lm.data.batches(docs, 3, 4, seed):
+        for x, y in zip(X.tolist(), Y.tolist()):
+            doc = [t for t in y if t != -100]
+            assert doc[:-1] in docs and doc[-1] == 0
+            assert x[:len(doc)] == [0, *doc[:-1]]
+
+
+def test_fewer_documents_than_a_batch_are_refused():
+    with pytest.raises(ValueError, match="2 documents do not fill a batch of 3"):
+        next(lm.data.batches([[1], [2]], 3, 1))

@@ -19,10 +19,10 @@ from pathlib import Path
 
 from lmcore.data import generated, read
 from lmcore.data.files import Unavailable, find, near, path, registry, ways
-from lmcore.data.windows import windows
+from lmcore.data.windows import batches, windows
 
-__all__ = ["Unavailable", "available", "load", "log2p", "missing", "part_of", "path", "records", "splits",
-           "windows"]
+__all__ = ["Unavailable", "available", "batches", "load", "log2p", "missing", "part_of", "path", "records",
+           "splits", "windows"]
 SHARES = (80, 10, 10)                                   # percent for train, val, test
 
 

@@ -1,0 +1,49 @@
+"""A model that was kept comes back as it was, and files that do not belong together are refused."""
+import json
+
+import pytest
+import torch
+
+import lmcore as lm
+from lmcore import checkpoint
+
+TOK = lm.WordTokenizer.train(["a hen sang", "a cat sang"])
+CONFIG = lm.GPTConfig(vocab_size=TOK.vocab_size, block_size=8, n_embd=16, n_layer=2, n_head=2)
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_a_model_comes_back_as_it_was(tmp_path, tied):
+    model = lm.GPT(lm.GPTConfig(**{**vars(CONFIG), "tied": tied})).eval()
+    checkpoint.save(tmp_path / "run", model, TOK)
+    again, tok = checkpoint.load(tmp_path / "run")
+    ids = torch.tensor([tok.encode("a hen sang")])
+    assert torch.equal(again(ids), model(ids))
+    assert again.config == model.config and tok.symbols == TOK.symbols
+
+
+def test_half_the_bytes_lose_little(tmp_path):
+    model = lm.GPT(CONFIG).eval()
+    checkpoint.save(tmp_path, model, TOK, half=True)
+    again, _ = checkpoint.load(tmp_path)
+    torch.testing.assert_close(again.tokens.weight, model.tokens.weight, rtol=1e-3, atol=1e-6)
+    assert again.tokens.weight.dtype == torch.float32
+
+
+def test_what_is_not_there_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"no trained model in .*config.json, tokenizer.json"):
+        checkpoint.load(tmp_path)
+
+
+def test_weights_of_another_model_are_refused(tmp_path):
+    checkpoint.save(tmp_path, lm.GPT(CONFIG), TOK)
+    about = json.loads((tmp_path / "config.json").read_text())
+    about["model"]["n_layer"] = 3
+    (tmp_path / "config.json").write_text(json.dumps(about))
+    with pytest.raises(ValueError, match="are not of the model"):
+        checkpoint.load(tmp_path)
+
+
+def test_a_tokenizer_of_another_size_is_refused(tmp_path):
+    checkpoint.save(tmp_path, lm.GPT(CONFIG), lm.WordTokenizer.train(["a"]))
+    with pytest.raises(ValueError, match="has 2 tokens, its model 5"):
+        checkpoint.load(tmp_path)
