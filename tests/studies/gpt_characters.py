@@ -42,7 +42,8 @@ def loss(model: minigpt.GPT, ids: Tensor, new: int) -> float:
     rows, total = ids.unfold(0, T + 1, new), 0.0
     for part in rows.split(256):
         logits = model(part[:, :-1])[:, -new:]
-        total += F.cross_entropy(logits.flatten(0, 1), part[:, 1 + T - new:].flatten(), reduction="sum").item()
+        targets = part[:, 1 + T - new:]
+        total += F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="sum").item()
     return total / (len(rows) * new)
 
 
@@ -64,8 +65,8 @@ def run(name: str, seed: int) -> dict:
     seconds = time.process_time() - start
     means = [sum(losses[i:i + 50]) / 50 for i in range(0, STEPS, 50)]
     text = tok.decode(minigpt.generate(model, [], 300, temperature=0.8, seed=1))
-    return {"val": loss(model, held, T), "val, overlapping": loss(model, held, T // 2), "first": losses[:FIRST],
-            "train, means of 50": means, "seconds": round(seconds, 1), "text": text}
+    return {"val": loss(model, held, T), "val, overlapping": loss(model, held, T // 2),
+            "first": losses[:FIRST], "train, means of 50": means, "seconds": round(seconds, 1), "text": text}
 
 
 def counted(name: str) -> dict:
@@ -91,7 +92,7 @@ def main(name: str, seeds: list[int]) -> None:
         else:
             entry["seeds"][str(seed)] = found
         RECORD.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n")
-        print(name, seed, {k: v for k, v in found.items() if k not in ("first", "train, means of 50")}, flush=True)
+        print(name, seed, {k: v for k, v in found.items() if not isinstance(v, list)}, flush=True)
 
 
 if __name__ == "__main__":

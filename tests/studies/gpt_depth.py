@@ -3,7 +3,7 @@
     python tests/studies/gpt_depth.py       resumes where it was stopped; five minutes of one thread
 
 All else is equal: the seeds, the rows in their order, the rate, the spread 1 / sqrt(inputs) of the blocks'
-matrices. The record, data/runs/gpt_depth.json, holds the mean training loss of every 20 steps, in nats per word.
+matrices. The record, data/runs/gpt_depth.json, holds the mean training loss of every 20 steps, nats per word.
 """
 import contextlib
 import io
@@ -33,7 +33,8 @@ def rows(docs: list[str], tok: lm.WordTokenizer) -> tuple[Tensor, Tensor]:
 
 def build(V: int, place: str, depth: int, seed: int) -> lm.GPT:
     torch.manual_seed(seed)
-    model = lm.GPT(lm.GPTConfig(vocab_size=V, block_size=T, n_embd=C, n_layer=depth, n_head=H, norm_place=place))
+    sizes = {"vocab_size": V, "block_size": T, "n_embd": C, "n_layer": depth, "n_head": H}
+    model = lm.GPT(lm.GPTConfig(**sizes, norm_place=place))
     for name, weight in model.named_parameters():
         if weight.ndim == 2:
             nn.init.normal_(weight, std=weight.shape[1]**-0.5 if "blocks" in name else 0.02)
@@ -55,7 +56,8 @@ def main() -> None:
             model, start = build(tok.vocab_size, place, depth, seed), time.process_time()
             schedule = {"schedule": warmup_cosine} if warm else {}
             with contextlib.redirect_stdout(io.StringIO()):
-                losses = train(model, X, Y, AdamW(model.parameters(), RATE), STEPS, BATCH, seed=seed, **schedule)
+                optimiser = AdamW(model.parameters(), RATE)
+                losses = train(model, X, Y, optimiser, STEPS, BATCH, seed=seed, **schedule)
             entry.append([round(sum(losses[i:i + 20]) / 20, 4) for i in range(0, STEPS, 20)])
             RECORD.write_text(json.dumps(record, indent=1) + "\n")
             print(place, depth, warm, seed, entry[-1][-1], f"{time.process_time() - start:.0f} s", flush=True)
