@@ -1,6 +1,6 @@
 """Writing 255 tokens with ours, with a loop without cache, and with `transformers`: ratios from one run.
 
-The model has GPT-2's shape: 6 layers, 6 heads, 384 channels, 256 tokens of context, 65 symbols. `transformers`
+The model has the shape of GPT-2: 6 layers, 6 heads, 384 channels, context 256, 65 symbols. `transformers`
 gets the same weights. Contestants take turns; each figure is the median of its turns.
 """
 import statistics
