@@ -15,7 +15,7 @@ from lmcore.optim import AdamW
 Made = Callable[[Tensor], Tensor] | tuple[Callable[[Tensor], Tensor], Iterable[Tensor]]
 LAG, KEEP = 4, 0.9      # in the text that it has to learn, a token is the one LAG before with chance KEEP
 STEPS, ROWS = 300, 32   # of learning it
-START, NEAR = 0.2, 0.6  # nats above ln V at the start, and above the entropy at the end, that pass
+START, NEAR = 0.5, 0.6  # nats above ln V at the start, and above the entropy at the end, that pass
 T = 16                  # tokens in a row, or as many as the GPT can take
 
 
