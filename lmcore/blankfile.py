@@ -235,7 +235,7 @@ def check(make: Callable[[], Made], V: int, block_size: int, seed: int = 0) -> s
         torch.manual_seed(seed)
         for one in CHECKS:
             fault = one(Candidate(make, V, block_size))
-            print("✗" if fault else "✓", one.__doc__.splitlines()[0], f"\n  {fault}" if fault else "")
+            print("✘" if fault else "✓", one.__doc__.splitlines()[0], f"\n  {fault}" if fault else "")
             if fault:
                 return fault
     return ""

@@ -131,4 +131,4 @@ def test_a_right_gpt_passes_however_it_is_written(make, seed):
 @pytest.mark.parametrize("fault, layers", list(itertools.product(FAULTS, (1, 3))))
 def test_a_planted_fault_is_named(fault, layers, capsys):
     assert fault in blankfile.check(lambda: Mine(fault, layers), V, T)
-    assert capsys.readouterr().out.count("✗") == 1
+    assert capsys.readouterr().out.count("✘") == 1
