@@ -95,13 +95,15 @@ class Reader:
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
     """No dropout and no gradients; afterwards the model is in the mode in which it was."""
-    mode = model.training
-    model.eval()
+    training = model.training
+    if training:
+        model.eval()
     try:
         with torch.inference_mode():
             yield
     finally:
-        model.train(mode)
+        if training:
+            model.train()
 
 
 def write(model: nn.Module, rows: Rows, max_tokens: int, sampling: Sampling, seeds: Sequence[int],
