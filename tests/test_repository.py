@@ -80,7 +80,7 @@ def test_a_foreign_name_is_told_how_to_restamp():
     assert done.returncode == 1 and "make badges REPO=some/fork" in done.stderr
 
 
-def test_the_wheel_holds_package_data_and_records_but_no_weights(tmp_path):
+def test_the_wheel_holds_package_data_records_and_the_weights_of_tales_alone(tmp_path):
     uv = shutil.which("uv", path=str(Path(sys.prefix) / "bin")) or shutil.which("uv")
     if not uv:
         pytest.skip("uv is not installed here")
@@ -90,4 +90,6 @@ def test_the_wheel_holds_package_data_and_records_but_no_weights(tmp_path):
             "lmcore/_data/registry.toml"} <= set(names)
     assert not [n for n in names if n.startswith(("tests", "chapters", "book"))]
     records = [n for n in names if n.startswith("lmcore/_data/runs/")]
-    assert records and all(n.count("/") == 3 and n.endswith(".json") for n in records)
+    others = [n for n in records if not n.startswith("lmcore/_data/runs/tales/")]
+    assert others and all(n.count("/") == 3 and n.endswith(".json") for n in others)
+    assert "lmcore/_data/runs/tales/model.safetensors" in records
