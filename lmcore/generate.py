@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from lmcore.attention import Cache
-from lmcore.gpt import END, GPT
+from lmcore.gpt import GPT
 from lmcore.sampling import Rows, Sampling, draw, pad_left
-from lmcore.tokenizers import CharTokenizer
+from lmcore.tokenizers import END, CharTokenizer
 
 
 def window_start(n: int, T: int) -> int:

@@ -9,8 +9,8 @@ from torch.utils.checkpoint import checkpoint
 from lmcore import exchange
 from lmcore.attention import Attention, Cache, causal_mask, rope_angles, sinusoids
 from lmcore.config import GPTConfig
+from lmcore.tokenizers import END, SKIP
 
-END, SKIP = 0, -100     # the token at the border of documents; a target that no loss counts
 AT_ONCE = 2**22         # logits held in memory at a time when the loss is computed
 
 

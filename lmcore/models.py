@@ -10,8 +10,7 @@ from torch import Tensor, nn
 from lmcore.layers import Embedding, FastBatchNorm1d, FlattenConsecutive, Linear, Sequential, Tanh
 from lmcore.ngrams import sample as sample  # networks write as tables do
 from lmcore.optim import SGD, AdamW
-
-END = 0     # the token at the border of documents, of every tokenizer
+from lmcore.tokenizers import END
 
 
 class FixedContext(nn.Module):

@@ -6,9 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lmcore.layers import Embedding, Linear
-from lmcore.tokenizers import CharTokenizer
-
-END, SKIP = 0, -100     # the token at the border of documents; a target that `cross_entropy` leaves out
+from lmcore.tokenizers import END, SKIP, CharTokenizer
 
 
 class Recurrent(nn.Module):

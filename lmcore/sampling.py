@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-END = 0     # the token at the border of documents
+from lmcore.tokenizers import END
+
 Rows = list[list[int]]
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Self
 
 BORDER = "•"                            # how id 0 is shown
+END, SKIP = 0, -100     # the token at the border of documents; a target that `cross_entropy` leaves out
 UNKNOWN, PADDING = " <unk>", "<pad>"    # no text gives these as one piece
 
 

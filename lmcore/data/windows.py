@@ -5,9 +5,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from lmcore.tokenizers import CharTokenizer
-
-END, SKIP = 0, -100     # the token at the border of documents; a target that `cross_entropy` leaves out
+from lmcore.tokenizers import END, SKIP, CharTokenizer
 
 
 def windows(docs: Iterable[str], tok: CharTokenizer, T: int) -> tuple[Tensor, Tensor]:
