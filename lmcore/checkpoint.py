@@ -5,13 +5,17 @@ from pathlib import Path
 
 from safetensors.torch import load_file, save_file
 
-from lmcore import tokenizers
+from lmcore.bpe import BPETokenizer
 from lmcore.config import GPTConfig
 from lmcore.data.files import DATA
 from lmcore.gpt import GPT
+from lmcore.tokenizers import CharTokenizer, SentencePieceTokenizer, WordTokenizer
+
+Tokenizer = CharTokenizer | WordTokenizer | BPETokenizer | SentencePieceTokenizer
+KINDS = {kind.__name__: kind for kind in (CharTokenizer, WordTokenizer, BPETokenizer, SentencePieceTokenizer)}
 
 
-def save(folder: str | Path, model: GPT, tok: tokenizers.CharTokenizer, half: bool = False) -> None:
+def save(folder: str | Path, model: GPT, tok: Tokenizer, half: bool = False) -> None:
     """Write config.json, tokenizer.json and model.safetensors; with `half`, weights take two bytes each.
 
     Source: the format is https://github.com/huggingface/safetensors, which holds no code to run.
@@ -27,7 +31,7 @@ def save(folder: str | Path, model: GPT, tok: tokenizers.CharTokenizer, half: bo
     save_file(weights, folder / "model.safetensors")
 
 
-def load(folder: str | Path) -> tuple[GPT, tokenizers.CharTokenizer]:
+def load(folder: str | Path) -> tuple[GPT, Tokenizer]:
     """The model and tokenizer of a folder, or of the course's own run of that name, such as "tales".
 
     Raises: FileNotFoundError if a file is missing there; ValueError if the files do not belong together.
@@ -38,7 +42,7 @@ def load(folder: str | Path) -> tuple[GPT, tokenizers.CharTokenizer]:
     if missing:
         raise FileNotFoundError(f"no trained model in {folder}: {', '.join(missing)} not there")
     about = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    tok = getattr(tokenizers, about["tokenizer"]).load(folder / "tokenizer.json")
+    tok = KINDS[about["tokenizer"]].load(folder / "tokenizer.json")
     model, weights = GPT(GPTConfig(**about["model"])), load_file(folder / "model.safetensors")
     if model.config.tied:
         weights["head.weight"] = weights["tokens.weight"]

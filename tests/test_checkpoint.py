@@ -21,6 +21,16 @@ def test_a_model_comes_back_as_it_was(tmp_path, tied):
     assert again.config == model.config and tok.symbols == TOK.symbols
 
 
+@pytest.mark.parametrize("kind", list(checkpoint.KINDS))
+def test_every_kind_of_tokenizer_comes_back(tmp_path, kind):
+    texts = ["a hen sang to a cat", "a cat sang to a hen"] * 20
+    size = {"BPETokenizer": [260], "SentencePieceTokenizer": [270]}.get(kind, [])
+    tok = checkpoint.KINDS[kind].train(texts, *size)
+    checkpoint.save(tmp_path, lm.GPT(lm.GPTConfig(**{**vars(CONFIG), "vocab_size": tok.vocab_size})), tok)
+    again = checkpoint.load(tmp_path)[1]
+    assert type(again) is type(tok) and again.encode(texts[0]) == tok.encode(texts[0])
+
+
 def test_half_the_bytes_lose_little(tmp_path):
     model = lm.GPT(CONFIG).eval()
     checkpoint.save(tmp_path, model, TOK, half=True)
