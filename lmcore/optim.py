@@ -1,11 +1,13 @@
-"""Ways to take a step down a slope, from the plain one to AdamW, each in its own few lines.
+"""Ways to take a step down a slope, from the plain one to AdamW and Muon, each in its own few lines.
 
-Every optimiser holds the parameters and, for each, what it remembers; `step` reads their `.grad`.
+Every optimiser holds the parameters and, for each, what it remembers; `step` reads their `.grad`. A
+schedule is a pure function: the share of the full rate at step 0, 1, ... of a run of `steps`.
 """
+import math
 from collections.abc import Iterable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
 def gradients(params: Iterable[Tensor]) -> list[Tensor]:
@@ -77,3 +79,109 @@ class AdamW:
     def zero_grad(self) -> None:
         for p in self.params:
             p.grad = None
+
+
+class Muon(torch.optim.Optimizer):
+    """For matrices: a running mean of the gradient, with all its directions made equally long.
+
+    A step is as long as AdamW's typical one, so that a rate found for AdamW serves here too. Other parameters
+    need an optimiser of their own. Its state can be saved, as that of torch's optimisers.
+
+    Raises: ValueError if lr is not above 0, momentum is outside [0, 1), or a parameter is no matrix.
+    Source: Jordan et al. 2024, https://kellerjordan.github.io/posts/muon/; the length of a step: Liu et al.
+            2025, sec. 2.2, https://arxiv.org/abs/2502.16982
+    """
+
+    def __init__(self, params: Iterable[Tensor] | Iterable[dict], lr: float, momentum: float = 0.95,
+                 weight_decay: float = 0.0):
+        if lr <= 0 or not 0 <= momentum < 1:
+            raise ValueError(f"lr must be above 0 and momentum in [0, 1), got {lr} and {momentum}")
+        super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
+        for p in (p for group in self.param_groups for p in group["params"]):
+            if p.ndim != 2:
+                raise ValueError(f"Muon is for matrices, got a parameter of shape {tuple(p.shape)}")
+
+    @torch.no_grad()
+    def step(self) -> None:
+        for group in self.param_groups:
+            m = group["momentum"]
+            for p, grad in zip(group["params"], gradients(group["params"])):
+                mean = self.state[p].setdefault("mean", torch.zeros_like(p))
+                mean.lerp_(grad, 1 - m)
+                way = orthogonalise(grad.lerp(mean, m))     # Nesterov: look ahead along the mean
+                p.mul_(1 - group["lr"] * group["weight_decay"])
+                p -= 0.2 * max(p.shape)**0.5 * group["lr"] * way.to(p.dtype)
+
+
+def orthogonalise(x: Tensor, steps: int = 5) -> Tensor:
+    """The matrix with the same directions, each stretched to a length between 0.7 and 1.2.
+
+    The polynomial is odd, so it moves the lengths (singular values) alone; it is steep at 0, so that small
+    ones catch up. On a GPU it runs in bfloat16, which is enough.
+
+    Shapes: x (n_in, n_out) -> (n_in, n_out)
+    Source: Jordan et al. 2024, https://kellerjordan.github.io/posts/muon/
+    """
+    if x.shape[0] > x.shape[1]:
+        return orthogonalise(x.T, steps).T
+    x = x.bfloat16() if x.is_cuda else x
+    x = x / x.norm().clamp(min=1e-7)                        # no length above 1
+    for _ in range(steps):
+        square = x @ x.T                                    # (n_in, n_in)
+        x = 3.4445 * x + (2.0315 * square @ square - 4.7750 * square) @ x
+    return x
+
+
+def groups(model: nn.Module, lr: float, table_lr: float | None = None,
+           weight_decay: float = 0.1) -> list[dict]:
+    """The parameters of a model as an optimiser takes them: weight decay shrinks matrices, nothing else.
+
+    Tables of embeddings, also one that is tied to the head, get a rate of their own if one is given; gains
+    and biases have the rate of the matrices. Each group has a name.
+    """
+    tables = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding)}
+    kinds = {"matrices": [], "vectors": [], "tables": []}
+    for p in model.parameters():
+        kinds["tables" if id(p) in tables else "matrices" if p.ndim >= 2 else "vectors"].append(p)
+    return [{"name": kind, "params": params, "lr": (table_lr or lr) if kind == "tables" else lr,
+             "weight_decay": weight_decay if kind == "matrices" else 0.0}
+            for kind, params in kinds.items() if params]
+
+
+def warm(step: int, steps: int, warmup: int) -> float:
+    """The share during a straight rise that reaches 1 at step `warmup`; 1 from there on.
+
+    Raises: ValueError if the rise is not shorter than the run.
+    """
+    if not 0 <= warmup < steps:
+        raise ValueError(f"warmup must be at least 0 and shorter than the run of {steps} steps, got {warmup}")
+    return min((step + 1) / (warmup + 1), 1.0)
+
+
+def cosine(step: int, steps: int, warmup: int = 0, floor: float = 0.0) -> float:
+    """A rise over `warmup` steps, then half a wave down, which would be at `floor` at step `steps`.
+
+    Source: Loshchilov & Hutter 2017, eq. 5, https://arxiv.org/abs/1608.03983
+    """
+    rise, past = warm(step, steps, warmup), max(step - warmup, 0) / (steps - warmup)
+    return rise * (floor + (1 - floor) * (1 + math.cos(math.pi * min(past, 1))) / 2)
+
+
+def linear(step: int, steps: int, warmup: int = 0, floor: float = 0.0) -> float:
+    """A rise over `warmup` steps, then straight down, to be at `floor` at step `steps`."""
+    rise, past = warm(step, steps, warmup), max(step - warmup, 0) / (steps - warmup)
+    return rise * (1 - (1 - floor) * min(past, 1))
+
+
+def wsd(step: int, steps: int, warmup: int = 0, floor: float = 0.0, decay: float = 0.2) -> float:
+    """A rise, a plain at the full rate, and straight down over the last share `decay` of the steps.
+
+    Until it goes down it does not know how long the run is: one long run serves budgets of many lengths.
+
+    Source: Hu et al. 2024 (MiniCPM), sec. 4, https://arxiv.org/abs/2404.06395
+    """
+    past = (step - (1 - decay) * steps) / (decay * steps) if decay else 0.0
+    return warm(step, steps, warmup) * (1 - (1 - floor) * min(max(past, 0), 1))
+
+
+SCHEDULES = {"cosine": cosine, "linear": linear, "wsd": wsd}

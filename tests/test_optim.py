@@ -1,11 +1,15 @@
-"""Optimisers equal torch's, step for step, and refuse what cannot be a step."""
+"""Optimisers equal torch's, step for step, and refuse what cannot be a step; schedules; groups."""
+import io
+import math
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor
+from torch import Tensor, nn
 
-from lmcore.optim import SGD, AdamW
+import lmcore as lm
+from lmcore.optim import SCHEDULES, SGD, AdamW, Muon, cosine, groups, linear, orthogonalise, wsd
 
 C, V = 5, 3
 
@@ -109,3 +113,152 @@ def test_a_generator_of_parameters_is_enough():
     p.sum().backward()
     SGD((x for x in [p]), 0.5).step()
     assert p.tolist() == [0.5, 0.5]
+
+
+def by_numbers(x: Tensor) -> Tensor:
+    """The polynomial of `orthogonalise` on the singular values themselves, five times."""
+    u, lengths, v = torch.linalg.svd(x, full_matrices=False)
+    lengths = lengths / lengths.norm()
+    for _ in range(5):
+        lengths = 3.4445 * lengths - 4.7750 * lengths**3 + 2.0315 * lengths**5
+    return u * lengths @ v
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 99))
+def test_orthogonalise_moves_the_singular_values_alone(rows, columns, seed):
+    x = torch.randn(rows, columns, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    torch.testing.assert_close(orthogonalise(x), by_numbers(x), rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("shape", [(48, 48), (30, 90), (90, 30)])
+def test_what_is_orthogonalised_is_nearly_orthogonal(shape):
+    generator = torch.Generator().manual_seed(1)
+    u, v = (torch.linalg.qr(torch.randn(n, 30, generator=generator, dtype=torch.float64))[0] for n in shape)
+    lengths = 10 ** torch.linspace(-1.5, 1.5, 30, dtype=torch.float64)      # a thousand times apart
+    found = torch.linalg.svdvals(orthogonalise(u * lengths @ v.T))[:30]
+    assert found[2:25].min() > 0.65 and found.max() < 1.25
+    equal = orthogonalise(u @ v.T)
+    torch.testing.assert_close(equal / equal.norm(), u @ v.T / 30**0.5)     # equal ones stay equal
+
+
+def test_a_gradient_of_zeros_is_no_way():
+    assert orthogonalise(torch.zeros(3, 4)).eq(0).all()
+
+
+torch_muon = pytest.mark.skipif(not hasattr(torch.optim, "Muon"), reason="this torch has no Muon")
+
+
+class Exact(Tensor):
+    """What torch's Muon would round to bfloat16 stays as it is."""
+
+    def bfloat16(self) -> Tensor:
+        return self.clone()
+
+
+@torch_muon
+@pytest.mark.parametrize("decay", [0.0, 0.3])
+def test_muon_equals_torch_step_for_step(decay):
+    def walk_matrices(make):
+        generator = torch.Generator().manual_seed(3)
+        params = [torch.randn(s, generator=generator, dtype=torch.float64) for s in ((6, 15), (15, 6))]
+        optimiser = make(params)
+        for _ in range(30):
+            for p in params:
+                p.grad = torch.randn(p.shape, generator=generator, dtype=torch.float64).as_subclass(Exact)
+            optimiser.step()
+        return [p.as_subclass(Tensor) for p in params]
+
+    found = walk_matrices(lambda p: Muon(p, 0.01, 0.9, decay))
+    wanted = walk_matrices(lambda p: torch.optim.Muon(p, 0.01, decay, 0.9, adjust_lr_fn="match_rms_adamw"))
+    torch.testing.assert_close(found, wanted, rtol=1e-12, atol=1e-12)
+
+
+def test_a_step_of_muon_is_as_long_as_one_of_adam():
+    p, q = (torch.zeros(64, 48, requires_grad=True) for _ in range(2))
+    p.grad = q.grad = torch.randn(64, 48, generator=torch.Generator().manual_seed(4))
+    Muon([p], 0.1).step()
+    AdamW([q], 0.1).step()
+    assert q.detach().square().mean().sqrt() == pytest.approx(0.1, rel=1e-4)
+    assert p.detach().square().mean().sqrt() == pytest.approx(0.2 * 0.1, rel=0.2)   # as of an Adam under way
+
+
+def test_muon_goes_on_exactly_from_its_saved_state():
+    def step(p, optimiser, seed):
+        p.grad = torch.randn(5, 8, generator=torch.Generator().manual_seed(seed))
+        optimiser.step()
+
+    p, file = torch.ones(5, 8), io.BytesIO()
+    first = Muon([p], 0.1)
+    step(p, first, 0)
+    q = p.clone()
+    torch.save(first.state_dict(), file)
+    file.seek(0)
+    second = Muon([q], 0.5)
+    second.load_state_dict(torch.load(file, weights_only=True))
+    for seed in (1, 2):
+        step(p, first, seed)
+        step(q, second, seed)
+    assert p.equal(q)
+
+
+def test_muon_takes_matrices_alone():
+    with pytest.raises(ValueError, match=r"for matrices, got a parameter of shape \(5,\)"):
+        Muon([torch.zeros(5, 3), torch.zeros(5)], 0.1)
+    with pytest.raises(ValueError, match="lr must be above 0"):
+        Muon([torch.zeros(5, 3)], 0.0)
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_matrices_are_decayed_and_gains_biases_and_tables_are_not(tied):
+    model = lm.GPT(lm.GPTConfig(vocab_size=9, n_embd=8, n_layer=1, n_head=2, ffn_bias=True, tied=tied))
+    found = {group["name"]: group for group in groups(model, 0.1, 0.3, 0.5)}
+    names = {id(p): name for name, p in model.named_parameters()}
+    members = {kind: {names[id(p)] for p in group["params"]} for kind, group in found.items()}
+    assert members["tables"] == {"tokens.weight", "places.weight"}
+    assert members["matrices"] == {f"blocks.0.{part}.weight" for part in
+                                   ("attention.qkv", "attention.out", "ffn.up", "ffn.down")} | (
+                                       set() if tied else {"head.weight"})
+    assert set().union(*members.values()) == set(names.values())
+    assert [found[kind]["weight_decay"] for kind in ("matrices", "vectors", "tables")] == [0.5, 0, 0]
+    assert [found[kind]["lr"] for kind in ("matrices", "vectors", "tables")] == [0.1, 0.1, 0.3]
+
+
+def test_a_kind_that_a_model_lacks_makes_no_group_and_tables_take_the_common_rate():
+    torch.optim.AdamW(groups(nn.Linear(3, 2, bias=False), 0.1))
+    assert [(g["name"], g["lr"]) for g in groups(nn.Embedding(4, 2), 0.1)] == [("tables", 0.1)]
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES.values())
+def test_schedules_reach_their_peak_and_their_floor_at_the_named_steps(schedule):
+    shares = [schedule(step, 100, warmup=10, floor=0.1) for step in range(101)]
+    assert shares[0] == pytest.approx(1 / 11) and shares[10] == max(shares) == 1
+    assert shares[9] == pytest.approx(10 / 11)
+    assert shares[99] > shares[100] == pytest.approx(0.1)
+    assert schedule(500, 100, 10, 0.1) == pytest.approx(0.1)
+    assert schedule(0, 100) == 1                    # without a rise
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.sampled_from([*SCHEDULES.values()]), st.integers(2, 500), st.data(), st.floats(0, 1))
+def test_schedules_rise_then_never_rise_again(schedule, steps, data, floor):
+    warmup = data.draw(st.integers(0, steps // 2))
+    shares = [schedule(step, steps, warmup, floor) for step in range(steps + 2)]
+    assert all(0 <= share <= 1 for share in shares)
+    assert shares[:warmup + 1] == sorted(shares[:warmup + 1])
+    assert all(a >= b - 1e-12 for a, b in zip(shares[warmup:], shares[warmup + 1:]))
+
+
+def test_half_way_down_each_schedule_has_its_own_share():
+    assert cosine(60, 100, 20) == pytest.approx(0.5)
+    assert cosine(40, 100, 20) == pytest.approx((1 + math.sqrt(0.5)) / 2)
+    assert linear(40, 100, 20) == pytest.approx(0.75)
+    assert [wsd(step, 100, 20) for step in (60, 80, 90)] == pytest.approx([1, 1, 0.5])
+    assert wsd(99, 100, decay=0) == 1
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES.values())
+@pytest.mark.parametrize("warmup", [-1, 10])
+def test_a_rise_must_be_shorter_than_the_run(schedule, warmup):
+    with pytest.raises(ValueError, match="shorter than the run of 10 steps"):
+        schedule(3, 10, warmup)
