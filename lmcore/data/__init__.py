@@ -13,18 +13,21 @@ is offline goes on without the section (cells tagged `needs-data`; the printed l
 
 What there is, whose it is and under which licence: data/README.md and data/registry.toml.
 """
-import hashlib
 import random
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from lmcore.data import generated, read
+from lmcore.data import cleaning, generated, read
+from lmcore.data.cleaning import clean, divisible, said
 from lmcore.data.files import Unavailable, find, near, path, registry, ways
+from lmcore.data.read import SHARES, part_of
+from lmcore.data.tokens import decoded, load_tokenizer, prepare, prepare_parts, prepared, tokens, train_tokenizer
 from lmcore.data.windows import batches, windows
 
-__all__ = ["Unavailable", "available", "batches", "load", "log2p", "missing", "part_of", "path", "records",
-           "splits", "windows"]
-SHARES = (80, 10, 10)                                   # percent for train, val, test
-
+__all__ = ["Unavailable", "available", "batches", "clean", "decoded", "divisible", "documents", "load",
+           "load_tokenizer", "log2p", "missing", "part_of", "path", "prepare", "prepare_parts", "prepared",
+           "records", "said", "splits", "tokens", "train_tokenizer", "windows"]
 
 def load(name: str | Path) -> list[str]:
     """All documents of a registered set or of a text file, in order, repeats included.
@@ -39,6 +42,28 @@ def load(name: str | Path) -> list[str]:
     if name not in registry()["sets"]:
         return read.own_text(Path(name), [*registry()["sets"], *generated.SETS])
     return [doc for file in _files(name) for doc in _documents(name, file)]
+
+
+def documents(source: str | Path | Iterable[str], fold: bool = False,
+              done: Counter | None = None) -> Iterator[str]:
+    """The same one at a time, cleaned: of a file of any size, of the .txt and .md files of a folder, of a list.
+
+    A registered set comes as it is. `done` grows by what `clean` did.
+
+    Raises: FileNotFoundError if there is no such file; ValueError if it is no text, or holds none.
+    """
+    done = Counter() if done is None else done
+    if isinstance(source, (str, Path)):
+        known = [*registry()["sets"], *generated.SETS]
+        if source in known:
+            yield from (doc.casefold() if fold else doc for doc in load(source))
+            return
+        source = cleaning.of_files(Path(source), known, done)
+    for raw in source:
+        text, found = clean(raw, fold)
+        done.update(found)
+        if text := text.strip():
+            yield text
 
 
 def splits(source: str | Path | list[str], how: str = "hash") -> dict[str, list[str]]:
@@ -64,19 +89,6 @@ def splits(source: str | Path | list[str], how: str = "hash") -> dict[str, list[
             raise ValueError(f"no document falls into {part}: {found} different ones are too few, fifty or "
                              "more will do (in a file with blank lines, each block is one)")
     return parts
-
-
-def part_of(doc: str, shares: tuple[int, ...] = SHARES) -> str:
-    """The part a document belongs to: a function of its content alone, so no shuffle can change it.
-
-    The first 8 bytes of its sha256 are a number that falls anywhere with equal chance.
-
-    Units:  shares in percent, of train, val and (if three) test.
-    """
-    number = int.from_bytes(hashlib.sha256(doc.encode()).digest()[:8]) * 100 // 2**64   # 0 ... 99
-    if number < shares[0]:
-        return "train"
-    return "val" if number < shares[0] + shares[1] else "test"
 
 
 def log2p(name: str) -> dict[str, list[float]]:

@@ -1,10 +1,13 @@
 """From files to documents: lines, blocks, articles, tables; and the reader's own text, with plain errors."""
 import csv
+import hashlib
 import json
 import re
 from pathlib import Path
 
 from lmcore.data.files import near
+
+SHARES = (80, 10, 10)                                   # percent for train, val, test
 
 
 def lines(text: str) -> list[str]:
@@ -71,3 +74,16 @@ def decode(file: Path) -> str:
         raise ValueError(f"{file} is not UTF-8: byte {error.start}, in line {line}, is "
                          f"0x{content[error.start]:02x}; save it as UTF-8 in your editor, or, if it is "
                          f"{likely}, run: iconv -f {likely} -t UTF-8 {file.name} > utf8.txt") from None
+
+
+def part_of(doc: str, shares: tuple[int, ...] = SHARES) -> str:
+    """The part a document belongs to: a function of its content alone, so no shuffle can change it.
+
+    The first 8 bytes of its sha256 are a number that falls anywhere with equal chance.
+
+    Units:  shares in percent, of train, val and (if three) test.
+    """
+    number = int.from_bytes(hashlib.sha256(doc.encode()).digest()[:8]) * 100 // 2**64   # 0 ... 99
+    if number < shares[0]:
+        return "train"
+    return "val" if number < shares[0] + shares[1] else "test"
