@@ -227,22 +227,28 @@ class GPT(nn.Module):
 
 
 class HeadLoss(torch.autograd.Function):
-    """The head and its cross-entropy, some rows at a time: their gradients are kept, their logits are not."""
+    """The head and its cross-entropy, some rows at a time: their gradients are kept, their logits are not.
+
+    Under autocast its three products are in the type that autocast asks for, the sums in float32.
+    """
 
     @staticmethod
     def forward(ctx, x: Tensor, weight: Tensor, y: Tensor) -> Tensor:
-        total, count = x.new_zeros(()), (y != SKIP).sum()
-        dx, dw = torch.empty_like(x), torch.zeros_like(weight)
+        device, dtype = x.device.type, x.dtype
+        if torch.is_autocast_enabled(device):
+            dtype = torch.get_autocast_dtype(device)
+        total, count = weight.new_zeros(()), (y != SKIP).sum()
+        dx, dw, w = torch.empty_like(x), torch.zeros_like(weight), weight.to(dtype)
         rows = max(AT_ONCE // len(weight), 1)
-        for some, out, target in zip(x.split(rows), dx.split(rows), y.split(rows)):
+        for some, out, target in zip(x.to(dtype).split(rows), dx.split(rows), y.split(rows)):
             kept = (target != SKIP)[:, None]                            # (rows, 1)
-            log_p = (some @ weight.T).float().log_softmax(-1)           # (rows, V)
+            log_p = (some @ w.T).to(weight.dtype).log_softmax(-1)       # (rows, V)
             target = target.clamp(min=0)[:, None]
             total -= (log_p.gather(1, target) * kept).sum()
             d = log_p.exp_().scatter_add_(1, target, -torch.ones_like(log_p[:, :1]))
-            d = d.mul_(kept / count).to(x.dtype)                        # (rows, V) gradient of the logits
-            torch.mm(d, weight, out=out)
-            dw.addmm_(d.T, some)
+            d = d.mul_(kept / count).to(dtype)                          # (rows, V) gradient of the logits
+            out.copy_(d @ w)
+            dw += d.T @ some
         ctx.save_for_backward(dx, dw)
         return total / count
 

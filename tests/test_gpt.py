@@ -141,6 +141,19 @@ def test_the_loss_in_pieces_is_the_loss(rows, monkeypatch):
         torch.testing.assert_close(a, b)
 
 
+def test_the_loss_in_pieces_obeys_autocast_as_the_whole_one_does(monkeypatch):
+    model, x, y = lm.GPT(PLAIN), ids(), ids()
+    params, found = list(model.parameters()), []
+    for at_once in (10**6, 7 * V):
+        monkeypatch.setattr(whole, "AT_ONCE", at_once)
+        with torch.autocast("cpu", torch.bfloat16):
+            loss = model.loss(x, y)
+        found.append([loss, *torch.autograd.grad(loss, params)])
+    assert all(t.dtype == torch.float32 for t in found[1])
+    for a, b in zip(*found):
+        torch.testing.assert_close(a, b, rtol=0.02, atol=0.02 * b.abs().max().item())
+
+
 def test_checkpointing_gives_the_same_gradients():
     model, x = lm.GPT(PLAIN).double(), ids()
     grads = []
