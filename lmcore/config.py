@@ -1,4 +1,4 @@
-"""What a GPT is made of, in one frozen record, and the presets that have names.
+"""What a GPT is made of and how it is trained, in two frozen records, and the presets that have names.
 
 The comment behind a field is the help that the command line shows for it.
 """
@@ -62,6 +62,55 @@ class GPTConfig:
     def middle(self) -> int:
         """Channels in the middle of the feed-forward."""
         return int(self.expansion * self.n_embd + 1e-6)     # a share like 49/3 may fall a hair short
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """How a run is trained: its steps, its text in rows, its rate, what is written down on the way.
+
+    Raises: ValueError if a number is out of its range.
+    """
+
+    steps: int = 1_000              # steps of the optimiser
+    epochs: float | None = None     # times through the text; if given, it decides the steps
+    batch_size: int = 16            # B, rows of a step
+    accumulate: int = 1             # parts in which a batch is worked through: less memory, the same result
+    sampling: Literal["documents", "stream"] = "documents"  # a row begins with a document, or anywhere
+    stride: int | None = None       # tokens between the starts of windows; if not given, none overlap
+    learning_rate: float = 3e-3     # the highest, after the warm-up
+    table_rate: float = 1.0         # the rate of embedding tables, times learning_rate
+    schedule: Literal["cosine", "linear", "wsd"] = "cosine"     # the way down (wsd: late, and straight)
+    warmup: float = 0.05            # share of the steps in which the rate rises
+    floor: float = 0.0              # share of the rate that is left at the end
+    optimiser: Literal["adamw", "muon"] = "adamw"   # muon: for matrices; AdamW for the rest
+    weight_decay: float = 0.1       # of matrices; tables, gains and biases have none
+    beta1: float = 0.9              # how much of the mean gradient is kept at a step
+    beta2: float = 0.98             # how much of the mean squared gradient is kept
+    clip: float = 1.0               # longest gradient; a longer one is shortened to this
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"  # of products; weights are always float32
+    device: str = "auto"            # cpu, cuda, mps; auto: the fastest there is
+    checkpointing: bool = False     # compute parts of the forward pass twice, to hold less in memory
+    eval_every: int = 200           # steps between evaluations
+    eval_docs: int = 200            # validation documents that are scored then; 0: all
+    patience: int | None = None     # stop after so many evaluations without a better one
+    save_every: int | None = None   # steps between checkpoints; if not given, at evaluations
+    log_every: int = 10             # steps whose mean loss makes a line of history
+    prompt: str | None = None       # a text to be continued at every evaluation, into samples.txt
+    wandb: Literal["off", "offline", "online"] = "offline"  # Weights & Biases, if it is installed
+    seed: int = 0                   # decides the order of the text and what is dropped
+
+    def __post_init__(self):
+        for name in ("steps", "batch_size", "accumulate", "eval_every", "log_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        for name in ("epochs", "stride", "patience", "save_every", "learning_rate", "table_rate", "clip"):
+            if getattr(self, name) is not None and not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be above 0, got {getattr(self, name)}")
+        for name in ("warmup", "beta1", "beta2"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} must be in [0, 1), got {getattr(self, name)}")
+        if not 0 <= self.floor <= 1:
+            raise ValueError(f"floor must be in [0, 1], got {self.floor}")
 
 
 _ROOMY = {"position": "rope", "norm": "rmsnorm", "ffn": "swiglu", "expansion": 8 / 3, "vocab_size": 32_000}

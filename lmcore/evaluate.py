@@ -44,15 +44,17 @@ def evaluate(model: Model, docs: Sequence[str], tok: "CharTokenizer") -> Score:
     """
     if isinstance(docs, str) or not docs:
         raise ValueError(f"evaluate wants a list of documents with at least one, got {docs!r:.40}")
-    nats, tokens = [], []
-    for doc in docs:
-        ids = [*tok.encode(doc), tok.end]
-        nats.append(-float(model.log_probs(ids).double().sum()))
-        tokens.append(len(ids))
-    size = [len(doc.encode(errors="surrogatepass")) + 1 for doc in docs]
+    rows = [[*tok.encode(doc), tok.end] for doc in docs]
+    return score(model, rows, [len(doc.encode(errors="surrogatepass")) + 1 for doc in docs])
+
+
+def score(model: Model, rows: Sequence[Sequence[int]], size: Sequence[int]) -> Score:
+    """The same for documents that are encoded already, ends included, of so many bytes each."""
+    nats = [-float(model.log_probs(ids).double().sum()) for ids in rows]
+    tokens = list(map(len, rows))
     per_token, interval = ratio_with_interval(nats, tokens)
     bits, bits_interval = ratio_with_interval([n / math.log(2) for n in nats], size)
-    return Score(per_token, interval, bits, bits_interval, sum(tokens), len(docs))
+    return Score(per_token, interval, bits, bits_interval, sum(tokens), len(rows))
 
 
 def ratio_with_interval(above: Sequence[float], below: Sequence[float]) -> tuple[float, tuple[float, float]]:
