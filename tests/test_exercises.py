@@ -5,6 +5,7 @@ import json
 import re
 import socket
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -104,6 +105,24 @@ def test_a_planted_bug_is_one_line_away_from_the_solution(chapter):
         bugged = editions.planted(source).splitlines()
         right = editions.REGION.sub(lambda m: editions.planted(""), source).splitlines()
         assert len(bugged) == len(right) + 1 and "###" not in "\n".join(bugged)
+
+
+@every_chapter
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_a_planted_bug_runs_and_the_checks_find_it(chapter, seed):
+    found, space = opened(chapter, seed)
+    for code in found.values():
+        given(code, space)
+        for source in code.get("answer", []):
+            run(editions.planted(source) if "### BUG: " in source else source, space)
+            with pytest.raises(Hint) if "### BUG: " in source else nullcontext():
+                for check in code["check"]:
+                    run(check, space)
+
+
+@every_chapter
+def test_no_name_of_the_variant_is_left_open(chapter):
+    assert "<<" not in "\n".join(cell.source for cell in editions.full(chapter, SEED).cells)
 
 
 @every_chapter
