@@ -19,15 +19,18 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from lmcore.data import cleaning, generated, read
+from lmcore.data.analysis import Analysis, analyze
 from lmcore.data.cleaning import clean, divisible, said
 from lmcore.data.files import Unavailable, find, near, path, registry, ways
 from lmcore.data.read import SHARES, part_of
-from lmcore.data.tokens import decoded, load_tokenizer, prepare, prepare_parts, prepared, tokens, train_tokenizer
+from lmcore.data.tokens import decoded, prepare, prepare_parts, prepared, tokens
+from lmcore.data.vocabulary import load_tokenizer, train_tokenizer
 from lmcore.data.windows import batches, windows
 
-__all__ = ["Unavailable", "available", "batches", "clean", "decoded", "divisible", "documents", "load",
-           "load_tokenizer", "log2p", "missing", "part_of", "path", "prepare", "prepare_parts", "prepared",
-           "records", "said", "splits", "tokens", "train_tokenizer", "windows"]
+__all__ = ["Analysis", "Unavailable", "analyze", "available", "batches", "clean", "decoded", "divisible",
+           "documents", "load", "load_tokenizer", "log2p", "missing", "part_of", "path", "prepare",
+           "prepare_parts", "prepared", "records", "said", "splits", "tokens", "train_tokenizer", "windows"]
+
 
 def load(name: str | Path) -> list[str]:
     """All documents of a registered set or of a text file, in order, repeats included.
@@ -46,7 +49,7 @@ def load(name: str | Path) -> list[str]:
 
 def documents(source: str | Path | Iterable[str], fold: bool = False,
               done: Counter | None = None) -> Iterator[str]:
-    """The same one at a time, cleaned: of a file of any size, of the .txt and .md files of a folder, of a list.
+    """The same one at a time, cleaned: of a file of any size, of a folder's .txt and .md files, of a list.
 
     A registered set comes as it is. `done` grows by what `clean` did.
 

@@ -1,4 +1,4 @@
-"""Make clean documents of any text file: its encoding, line ends, broken characters; what was done is counted.
+"""Make clean documents of any text file: encoding, line ends, broken characters; what was done is counted.
 
     text, done = lm.data.clean("caf\\u00c3\\u00a9\\r\\n")       # 'café\\n', {"line ends": 1, "repairs": 1}
     docs = list(lm.data.documents("book.txt"))           # cleaned; read line by line, so of any size
@@ -69,7 +69,8 @@ def text_files(path: Path, known: list[str]) -> list[Path]:
         raise FileNotFoundError(f"no text in {path}: its texts end in {' or '.join(ENDINGS)}")
     if not path.is_file():
         beside = [other.name for other in path.parent.iterdir()] if path.parent.is_dir() else []
-        raise FileNotFoundError(f"no data set and no file {str(path)!r}{read.near(path.name, known + beside)}")
+        known = [*known, *beside]
+        raise FileNotFoundError(f"no data set and no file {str(path)!r}{read.near(path.name, known)}")
     return [path]
 
 

@@ -8,69 +8,12 @@ import json
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
-from itertools import islice
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
-from lmcore.bpe import BPETokenizer
 from lmcore.data.read import part_of
-from lmcore.tokenizers import CharTokenizer, SentencePieceTokenizer, WordTokenizer
-
-Tokenizer = CharTokenizer | WordTokenizer | BPETokenizer | SentencePieceTokenizer
-Kind = Literal["char", "word", "bpe", "sentencepiece"]
-KINDS = {"char": CharTokenizer, "word": WordTokenizer, "bpe": BPETokenizer,
-         "sentencepiece": SentencePieceTokenizer}
-SAMPLE = 20_000_000     # characters from which a vocabulary is learned
-
-
-def train_tokenizer(kind: Kind, docs: Iterable[str], vocab_size: int = 1_000,
-                    min_count: int | None = None) -> Tokenizer:
-    """A tokenizer of a kind, of documents that need not fit in memory.
-
-    `vocab_size` is for the learned kinds, which learn from the first 20 million characters; `min_count` is
-    for words: rarer ones are unknown.
-
-    Raises: ValueError if there is no such kind, or the texts are too few for the vocabulary.
-    """
-    if kind not in KINDS:
-        raise ValueError(f"no tokenizer {kind!r}; there are {', '.join(KINDS)}")
-    if kind == "char":
-        return CharTokenizer.train(["".join(set().union(*map(set, some))) for some in batched(docs)])
-    if kind == "word":
-        return WordTokenizer.train(docs, min_count=min_count)
-    return KINDS[kind].train(list(first(docs, SAMPLE)), vocab_size=vocab_size)
-
-
-def batched(docs: Iterable[str], n: int = 1_000) -> Iterator[list[str]]:
-    docs = iter(docs)
-    while some := list(islice(docs, n)):
-        yield some
-
-
-def first(docs: Iterable[str], characters: int) -> Iterator[str]:
-    """The first documents, up to so many characters."""
-    for doc in docs:
-        if characters <= 0:
-            return
-        yield doc[:characters]
-        characters -= len(doc)
-
-
-def load_tokenizer(file: str | Path) -> Tokenizer:
-    """The tokenizer in a file, of whichever kind it is.
-
-    Raises: FileNotFoundError if there is none; ValueError if the file is damaged or none of ours.
-    """
-    file = Path(file)
-    if not file.is_file():
-        raise FileNotFoundError(f"no tokenizer {str(file)!r}; train one with: lmcore tokenizer TEXT")
-    try:
-        name = json.loads(file.read_bytes())["lmcore"]
-    except (ValueError, KeyError, TypeError):
-        return SentencePieceTokenizer.load(file)
-    return next((kind for kind in KINDS.values() if kind.__name__ == name), CharTokenizer).load(file)
+from lmcore.data.vocabulary import Tokenizer, load_tokenizer
 
 
 class TokenFile:
@@ -138,9 +81,9 @@ def prepare_parts(docs: Iterable[str], tok: Tokenizer, folder: str | Path) -> di
         outs = {part: files.enter_context(TokenFile(folder / f"{part}.bin", tok))
                 for part in ("train", "val", "test")}
         for doc in docs:
-            number = int.from_bytes(hashlib.blake2b(doc.encode(errors="surrogatepass"), digest_size=8).digest())
-            if number not in seen:
-                seen.add(number)
+            digest = hashlib.blake2b(doc.encode(errors="surrogatepass"), digest_size=8).digest()
+            if digest not in seen:
+                seen.add(digest)
                 outs[part_of(doc)].add(doc)
         if empty := [part for part, out in outs.items() if not out.docs]:
             raise ValueError(f"no document falls into {empty[0]}: {len(seen)} different ones are too few")
@@ -159,9 +102,9 @@ def tokens(file: str | Path, tok: Tokenizer | None = None, verify: bool = False)
         raise FileNotFoundError(f"no token file {file} with its .json; write one with: lmcore prepare TEXT")
     about = json.loads(file.with_suffix(".json").read_text(encoding="utf-8"))
     dtype = np.dtype(about["dtype"]).newbyteorder("<")
-    if file.stat().st_size != about["tokens"] * dtype.itemsize:
-        raise ValueError(f"{file} has {file.stat().st_size:,} bytes, {about['tokens'] * dtype.itemsize:,} were "
-                         "written: prepare it again")
+    found, written = file.stat().st_size, about["tokens"] * dtype.itemsize
+    if found != written:
+        raise ValueError(f"{file} has {found:,} bytes, {written:,} were written: prepare it again")
     if tok is not None and about["symbols_sha256"] != fingerprint(tok):
         raise ValueError(f"{file} was written with another tokenizer, a {about['tokenizer']} of "
                          f"{about['vocab_size']:,} tokens: load the tokenizer.json beside it")
