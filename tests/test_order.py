@@ -8,7 +8,8 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "lmcore"
 ORDER = ["check", "hints", "config", "tokenizers", "grammar", "verse", "bpe", "data", "autograd", "optim",
          "ngrams", "layers", "attention", "models", "recurrent", "minigpt", "exchange", "gpt", "blankfile",
-         "evaluate", "sampling", "generate", "checkpoint", "parallel", "train", "finetune", "plots"]
+         "evaluate", "sampling", "generate", "checkpoint", "parallel", "log", "machine",
+         "train", "finetune", "plots"]
 SEES_ALL = {"__init__", "cli"}
 
 

@@ -1,0 +1,92 @@
+"""What a run asks of the machine: which device and precision, a folder to itself, word of a wish to stop."""
+import errno
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+from lmcore.config import GPTConfig, TrainConfig
+
+try:
+    import fcntl
+except ImportError:     # Windows has none: there, nobody watches over two runs in one folder
+    fcntl = None
+
+LOCK = "lock"
+WIDE = 256      # channels from which bfloat16 pays on a CPU that has units for it
+
+
+def choose(config: TrainConfig, model: GPTConfig) -> tuple[str, str, str]:
+    """Device and precision of a run, and the reason: the one place where this is decided.
+
+    Units in CPUs for bfloat16 (Intel's AMX) pay for wide matrices; without them it is many times slower.
+
+    Raises: ValueError if the machine has not what is asked for.
+    """
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    device = next(name for name in there if there[name]) if config.device == "auto" else config.device
+    if not there.get(device.split(":")[0]):
+        raise ValueError(f"no device {device!r} here; there is {', '.join(name for name in there if there[name])}")
+    if config.precision != "auto":
+        return device, config.precision, "as asked"
+    if device.startswith("cuda"):
+        able = torch.cuda.is_bf16_supported(including_emulation=False)
+        return device, "bfloat16" if able else "float32", f"this GPU {'has' if able else 'lacks'} bfloat16 units"
+    if device != "cpu":
+        return device, "float32", "the safe one on this device"
+    if not getattr(torch.cpu, "get_capabilities", dict)().get("amx_bf16"):
+        return device, "float32", "this CPU has no matrix units for bfloat16"
+    if model.n_embd < WIDE:
+        return device, "float32", f"{model.n_embd} channels are too few for this CPU's bfloat16 units to pay"
+    return device, "bfloat16", "this CPU has matrix units for it"
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Hold a folder for one run; the system lets go of it when the process ends, however it ends.
+
+    Raises: ValueError if another run holds it, or nothing can be written there.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        held = open(folder / LOCK, "a+")
+    except OSError as error:
+        raise ValueError(f"cannot write in {folder}: {error.strerror}; name another folder") from None
+    with held:
+        try:
+            if fcntl:
+                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            held.seek(0)
+            if error.errno in (errno.EAGAIN, errno.EACCES):     # else this disk knows no locks
+                raise ValueError(f"another run, process {held.read().strip() or 'unknown'}, is at work in "
+                                 f"{folder}: end it, or name another folder") from None
+        held.truncate(0)
+        held.write(f"{os.getpid()}\n")
+        held.flush()
+        yield
+
+
+@contextmanager
+def signals() -> Iterator[list[str]]:
+    """A list that gets the name of SIGINT or SIGTERM, so that a step is never cut in half; twice is at once.
+
+    Only the main thread hears signals; in another one the list stays empty.
+    """
+    asked: list[str] = []
+
+    def hear(number: int, frame: object) -> None:
+        asked.append(signal.Signals(number).name)
+        signal.signal(number, before[number])
+
+    heard = (signal.SIGINT, signal.SIGTERM) if threading.current_thread() is threading.main_thread() else ()
+    before = {number: signal.signal(number, hear) for number in heard}
+    try:
+        yield asked
+    finally:
+        for number in heard:
+            signal.signal(number, before[number])

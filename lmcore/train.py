@@ -1,0 +1,358 @@
+"""Train a GPT so that one can leave it alone: whatever happens, a run goes on where it was.
+
+All that is random in step i is a function of the seed and of i: the rows of the batch and what is dropped. So
+a run is its weights, the optimiser's memory and a few numbers; kept together, they resume it bit for bit.
+
+    run = lm.fit(model, parts, tok, lm.TrainConfig(steps=1000), out="runs/first")
+    run = lm.resume("runs/first", parts)        # after a closed lid, a full disk, a kill
+"""
+import hashlib
+import json
+import math
+import platform
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from lmcore import checkpoint, optim
+from lmcore.checkpoint import BEST, LAST, Tokenizer
+from lmcore.config import TrainConfig
+from lmcore.data.tokens import fingerprint, tokens
+from lmcore.data.windows import Batches, borders, flat
+from lmcore.evaluate import score
+from lmcore.generate import evaluating, generate
+from lmcore.gpt import GPT
+from lmcore.log import HISTORY, SAMPLES, Log, cut_back, history, sizes
+from lmcore.machine import alone_in, choose, signals
+from lmcore.tokenizers import SKIP
+
+CONFIG, MEMORY, PROGRESS = "config.json", "optimiser.safetensors", "progress.json"
+SAMPLE = 100    # tokens of a sample
+Parts = Mapping[str, Sequence[str] | str | Path]    # documents, or the path of a token file, by part
+
+
+class Stopped(RuntimeError):
+    """A run that could not go on: one line says why, what is kept, and what to do."""
+
+
+@dataclass
+class Progress:
+    """Where a run is, in numbers."""
+
+    step: int = 0
+    tokens: int = 0                 # that were guessed in training
+    best: float | None = None       # lowest validation loss, nats per token
+    waited: int = 0                 # evaluations since then
+    recent: list[float] = field(default_factory=list)   # losses since the last line of history
+    sizes: dict[str, int] = field(default_factory=dict)     # bytes of the files that grow
+
+
+@dataclass(frozen=True)
+class Run:
+    """What `fit` and `resume` give back; the model has the weights of the last step."""
+
+    folder: Path
+    model: GPT
+    step: int
+    ended: str                      # "done", "early", "until", "interrupted"
+    best: float | None              # lowest validation loss, nats per token
+    history: list[dict]             # step, loss, rate, ... and at evaluations val, perplexity, bits_per_byte
+
+
+def fit(model: GPT, data: Parts, tok: Tokenizer,
+        config: TrainConfig = TrainConfig(), out: str | Path = "runs/last", until: int | None = None) -> Run:
+    """Train a model on data["train"], judge it on data["val"] if there is one, keep all in the folder `out`.
+
+    A part is a list of documents or the path of a token file. With `until` the run stops at that step, to be
+    resumed.
+
+    Raises: ValueError if something does not fit together; Stopped if the run cannot go on.
+    """
+    out = Path(out)
+    with alone_in(out):
+        if checkpoint.places(out / LAST):
+            raise ValueError(f"{out} holds a run already: lm.resume({str(out)!r}, data) goes on with it; "
+                             "a new one wants another folder")
+        trainer = Trainer(model, data, tok, config, out)
+        trainer.begin()
+        return trainer.run(until)
+
+
+def resume(out: str | Path, data: Parts, until: int | None = None,
+           **changes: object) -> Run:
+    """Go on with the run in a folder, from its last checkpoint; `changes` are fields of TrainConfig.
+
+    Without changes it ends as if it had never stopped, bit for bit on a CPU.
+
+    Raises: ValueError if there is nothing to go on with, or the text is another; Stopped as `fit`.
+    """
+    out = Path(out)
+    with alone_in(out):
+        try:
+            kept = checkpoint.intact(out / LAST)
+            about = json.loads((out / CONFIG).read_text(encoding="utf-8"))
+            config = replace(TrainConfig(**about["train"]), **changes)
+        except FileNotFoundError as missing:
+            raise ValueError(f"no run to go on with in {out}: {missing}") from None
+        except (KeyError, TypeError, json.JSONDecodeError) as error:
+            raise ValueError(f"{out / CONFIG} is damaged, or {error}") from None
+        model, tok = checkpoint.load(kept)
+        trainer = Trainer(model, data, tok, config, out)
+        trainer.restore(kept, about)
+        return trainer.run(until)
+
+
+class Trainer:
+    """One run: what it reads, what it changes, where it is."""
+
+    def __init__(self, model: GPT, data: Parts, tok: Tokenizer,
+                 config: TrainConfig, out: Path):
+        if tok.vocab_size != model.config.vocab_size:
+            raise ValueError(f"the tokenizer has {tok.vocab_size} tokens, the model {model.config.vocab_size}: "
+                             "build the model with vocab_size=tok.vocab_size")
+        if config.prompt:
+            tok.encode(config.prompt)           # a prompt that it cannot read is better known now
+        self.text = {part: corpus(data[part], tok, part) for part in ("train", "val") if part in data}
+        self.batch = Batches(self.text["train"], config.batch_size, model.config.block_size, config.sampling,
+                             config.stride, config.seed)
+        if config.epochs is not None:
+            config = replace(config, steps=max(1, round(config.epochs * self.batch.per_epoch)), epochs=None)
+        device, precision, why = choose(config, model.config)
+        self.device, self.half = torch.device(device), precision == "bfloat16"
+        self.config = replace(config, device=device, precision=precision)
+        self.model, self.tok, self.out = model.to(self.device).train(), tok, out
+        self.model.checkpointing = config.checkpointing
+        self.optimisers = optimisers(model, config)
+        self.rates = [[group["lr"] for group in each.param_groups] for each in self.optimisers]
+        self.val = validation(self.text["val"], tok, config.eval_docs) if "val" in self.text else None
+        self.at, self.kept = Progress(), None       # self.kept: the step of the last checkpoint
+        print(f"{device}, {precision} ({why}); {model.n_params:,} parameters, {len(self.text['train']):,} tokens "
+              f"of text, {self.config.steps:,} steps are {self.config.steps / self.batch.per_epoch:.2g} times "
+              "through it", flush=True)
+
+    def about(self) -> dict:
+        """What config.json says of the run."""
+        return {"tokenizer": type(self.tok).__name__, "model": asdict(self.model.config),
+                "train": asdict(self.config), "text": {part: known(ids) for part, ids in self.text.items()},
+                "symbols_sha256": fingerprint(self.tok),
+                "versions": {"torch": torch.__version__, "python": platform.python_version()}}
+
+    def begin(self) -> None:
+        """Set the folder up, and keep the model as it comes: whatever fails later, there is a place to go on."""
+        with self.explained():
+            checkpoint.write(self.out / CONFIG, checkpoint.as_json(self.about()))
+            self.tok.save(self.out / "tokenizer.json")
+            cut_back(self.out, {HISTORY: 0, SAMPLES: 0})
+            self.keep()
+
+    def restore(self, kept: Path, before: dict) -> None:
+        """Take up the optimiser's memory and the numbers of a checkpoint, and forget what came after it.
+
+        Raises: ValueError if text or tokenizer are not those of the run.
+        """
+        now = self.about()
+        for key, name in (("text", "text"), ("symbols_sha256", "tokenizer")):
+            if now[key] != before[key]:
+                raise ValueError(f"the {name} is not the one with which {self.out} began ({before[key]}, now "
+                                 f"{now[key]}): give it the same, or begin a new run with the model of this one")
+        remember(self.optimisers, safetensors.torch.load_file(kept / MEMORY))
+        self.at = Progress(**json.loads((kept / PROGRESS).read_text(encoding="utf-8")))
+        self.kept = self.at.step
+        with self.explained():
+            cut_back(self.out, self.at.sizes)
+            checkpoint.write(self.out / CONFIG, checkpoint.as_json(now))
+        print(f"{self.out} goes on at step {self.at.step:,}", flush=True)
+
+    def run(self, until: int | None) -> Run:
+        """Step until the end, or until something else ends it; every end leaves a checkpoint that is whole."""
+        self.log = Log(self.out, self.at.step, self.config.steps, self.config.wandb)
+        try:
+            with self.explained(), signals() as asked:
+                while not (ended := self.over(until) or ("interrupted" if asked else "")):
+                    self.step()
+                if self.kept != self.at.step:
+                    self.keep()
+            if ended == "interrupted":
+                self.log.say(f"interrupted; {self.left()}")
+        finally:
+            self.log.close()
+        return Run(self.out, self.model, self.at.step, ended, self.at.best, history(self.out))
+
+    def over(self, until: int | None) -> str:
+        """Why there is no further step, or nothing."""
+        if self.at.step >= self.config.steps:
+            return "done"
+        if self.config.patience and self.at.waited >= self.config.patience:
+            return "early"
+        return "until" if until is not None and self.at.step >= until else ""
+
+    def step(self) -> None:
+        """One step, and what is due after it."""
+        config, at = self.config, self.at
+        X, Y = self.batch(at.step)
+        torch.manual_seed(config.seed * 1_000_003 + at.step)       # what is dropped in this step
+        share = optim.SCHEDULES[config.schedule](at.step, config.steps, int(config.warmup * config.steps),
+                                                 config.floor)
+        for each, rates in zip(self.optimisers, self.rates):
+            for group, rate in zip(each.param_groups, rates):
+                group["lr"] = rate * share
+            each.zero_grad()
+        loss = self.gradients(X, Y)
+        length = nn.utils.clip_grad_norm_(self.model.parameters(), config.clip).item()
+        if not math.isfinite(loss + length):
+            self.lost(loss, length)
+        for each in self.optimisers:
+            each.step()
+        at.step, tokens = at.step + 1, int((Y != SKIP).sum())
+        at.tokens, at.recent = at.tokens + tokens, [*at.recent, loss]
+        self.log.progress(at.step, loss, tokens)
+        self.due(share * config.learning_rate, length)
+
+    def gradients(self, X: Tensor, Y: Tensor) -> float:
+        """Leave the gradient of the batch's mean loss in the parameters; say the loss.
+
+        A part counts by the share of its targets, so that parts add up to the batch, whatever is padding.
+
+        Shapes: X (B, T), Y (B, T)
+        Units:  nats per token
+        """
+        total, targets = 0.0, (Y != SKIP).sum().item()
+        for x, y in zip(X.chunk(self.config.accumulate), Y.chunk(self.config.accumulate)):
+            share = (y != SKIP).sum().item() / targets
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
+                loss = share * self.model.loss(x.to(self.device), y.to(self.device))
+            loss.backward()
+            total += loss.detach()
+        return total.item()
+
+    def due(self, rate: float, length: float) -> None:
+        """After a step: a line of history, an evaluation, a checkpoint, each at its time."""
+        config, at = self.config, self.at
+        last = at.step == config.steps
+        if at.step % config.log_every == 0 or last:
+            self.log.record(step=at.step, loss=sum(at.recent) / len(at.recent), rate=rate, gradient=length,
+                            tokens=at.tokens, tokens_per_second=round(self.log.rate()))
+            at.recent = []
+        judged = at.step % config.eval_every == 0 or last
+        if judged and self.val:
+            self.judge()
+        if judged and config.prompt is not None:
+            self.write_sample()
+        if at.step % config.save_every == 0 if config.save_every else judged:
+            self.keep()
+
+    def judge(self) -> None:
+        """Score the validation documents; keep the model if it is the best so far."""
+        with evaluating(self.model):
+            found = score(self.model, *self.val)
+        at, nats = self.at, found.nats_per_token
+        better = at.best is None or nats < at.best
+        at.best, at.waited = (nats, 0) if better else (at.best, at.waited + 1)
+        self.log.record(step=at.step, val=nats, perplexity=found.perplexity, bits_per_byte=found.bits_per_byte)
+        self.log.say(f"step {at.step:,}: validation {nats:.4f} nats/token, perplexity {found.perplexity:,.1f}, "
+                     f"{found.bits_per_byte:.4f} bits/byte{'' if better else f', best {at.best:.4f}'}")
+        if better:
+            checkpoint.put(self.out / BEST, checkpoint.contents(self.model, self.tok))
+
+    def write_sample(self) -> None:
+        text = generate(self.model, self.tok, self.config.prompt, SAMPLE, seed=self.config.seed)
+        self.log.write(SAMPLES, f"step {self.at.step}: {text}\n")
+
+    def keep(self) -> None:
+        """A checkpoint: all that the run needs to go on, and the model as `checkpoint.load` reads it."""
+        self.at.sizes = sizes(self.out)
+        files = checkpoint.contents(self.model, self.tok)
+        files[MEMORY] = safetensors.torch.save(memory(self.optimisers))
+        files[PROGRESS] = checkpoint.as_json(asdict(self.at))
+        checkpoint.put(self.out / LAST, files)
+        self.kept = self.at.step
+
+    def lost(self, loss: float, length: float) -> None:
+        """Stop before a loss or a gradient that is no number is learned, and say where it was met."""
+        documents = sorted(set(self.batch.documents(self.at.step)))
+        shown = ", ".join(map(str, documents[:8])) + (", ..." if len(documents) > 8 else "")
+        raise Stopped(f"the loss is {loss} and its gradient {length} long at step {self.at.step + 1:,}, in a batch "
+                      f"of documents {shown} of the training text (from 0): look at these, or go on with a lower "
+                      f"learning_rate; {self.left()}")
+
+    @contextmanager
+    def explained(self) -> Iterator[None]:
+        """Turn what the machine refuses, disk or memory, into a line that says what to do."""
+        try:
+            yield
+        except OSError as error:
+            raise Stopped(f"{error.strerror or error}: {error.filename or self.out}; make room, or mend that, "
+                          f"then go on; {self.left()}") from None
+        except (RuntimeError, MemoryError) as error:
+            if isinstance(error, RuntimeError) and "memory" not in str(error):
+                raise
+            B, T, k = self.config.batch_size, self.model.block_size, self.config.accumulate
+            raise Stopped(f"out of memory with a batch of {B} rows of {T} tokens in {k} parts: accumulate={2 * k} "
+                          "gives the same result with half of it, checkpointing=True takes less too; "
+                          f"{self.left()}") from None
+
+    def left(self) -> str:
+        """What is kept, and how to go on."""
+        if self.kept is None:
+            return "nothing is kept yet"
+        return f"step {self.kept:,} is kept: lm.resume({str(self.out)!r}, data) goes on"
+
+
+def corpus(part: Sequence[str] | str | Path, tok: Tokenizer, name: str) -> np.ndarray:
+    """A part of the text as one row of ids, an end after each document.
+
+    Raises: ValueError if there is nothing in it, or a token file is not of this tokenizer.
+    """
+    if isinstance(part, (str, Path)):
+        ids = tokens(part, tok)
+    else:
+        ids = flat(map(tok.encode, part))
+    if not len(ids):
+        raise ValueError(f"the text is empty: no document in {name!r}")
+    return ids
+
+
+def known(ids: np.ndarray) -> dict[str, object]:
+    """What tells a text from another: how many tokens, and a checksum of the first and last million."""
+    ends = np.concatenate([ids[:1 << 20], ids[-(1 << 20):]]).astype("<u4")
+    return {"tokens": len(ids), "sha256": hashlib.sha256(ends.tobytes()).hexdigest()[:16]}
+
+
+def validation(ids: np.ndarray, tok: Tokenizer, docs: int) -> tuple[list[list[int]], list[int]]:
+    """The first documents (0: all) as lists of ids, and the bytes of each."""
+    ends = borders(ids)[:docs or None] + 1
+    rows = [row.tolist() for row in np.split(ids[:ends[-1]], ends[:-1])]
+    return rows, [len(tok.decode(row).encode(errors="surrogatepass")) + 1 for row in rows]
+
+
+def optimisers(model: GPT, config: TrainConfig) -> list[torch.optim.Optimizer]:
+    """AdamW for all parameters; or Muon for the matrices and AdamW for the rest."""
+    rate = config.learning_rate
+    groups = optim.groups(model, rate, rate * config.table_rate, config.weight_decay)
+    matrices = [group for group in groups if group["name"] == "matrices" and config.optimiser == "muon"]
+    adamw = torch.optim.AdamW([group for group in groups if group not in matrices], rate,
+                              betas=(config.beta1, config.beta2), fused=True)
+    return [adamw, optim.Muon(matrices, rate)] if matrices else [adamw]
+
+
+def memory(optimisers: Sequence[torch.optim.Optimizer]) -> dict[str, Tensor]:
+    """What optimisers remember, each tensor by its place: optimiser, parameter, name."""
+    return {f"{n}.{i}.{name}": value.contiguous() for n, each in enumerate(optimisers)
+            for i, state in each.state_dict()["state"].items() for name, value in state.items()}
+
+
+def remember(optimisers: Sequence[torch.optim.Optimizer], tensors: Mapping[str, Tensor]) -> None:
+    """Give optimisers their memory back."""
+    for n, each in enumerate(optimisers):
+        state: dict[int, dict[str, Tensor]] = {}
+        for key, value in tensors.items():
+            number, i, name = key.split(".")
+            if int(number) == n:
+                state.setdefault(int(i), {})[name] = value
+        each.load_state_dict({"state": state, "param_groups": each.state_dict()["param_groups"]})
