@@ -8,12 +8,14 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import safetensors.torch
+import torch
+from torch import Tensor
 
 from lmcore.bpe import BPETokenizer
 from lmcore.config import GPTConfig
@@ -57,7 +59,8 @@ def load(folder: str | Path) -> tuple[GPT, Tokenizer]:
     except RuntimeError as error:
         raise ValueError(f"the weights in {folder} are not of the model in config.json: {error}") from None
     if tok.vocab_size != config.vocab_size:
-        raise ValueError(f"the tokenizer in {folder} has {tok.vocab_size} tokens, its model {config.vocab_size}")
+        raise ValueError(f"the tokenizer in {folder} has {tok.vocab_size} tokens, "
+                         f"its model {config.vocab_size}")
     return model.eval(), tok
 
 
@@ -83,6 +86,23 @@ def contents(model: GPT, tok: Tokenizer, half: bool = False) -> dict[str, bytes]
         tok.save(Path(there) / "tokenizer.json")
         symbols = (Path(there) / "tokenizer.json").read_bytes()
     return dict(zip(FILES, (as_json(kind), symbols, safetensors.torch.save(weights))))
+
+
+def memory(optimisers: Sequence[torch.optim.Optimizer]) -> dict[str, Tensor]:
+    """What optimisers remember, each tensor by its place: optimiser, parameter, name."""
+    return {f"{n}.{i}.{name}": value.contiguous() for n, each in enumerate(optimisers)
+            for i, state in each.state_dict()["state"].items() for name, value in state.items()}
+
+
+def remember(optimisers: Sequence[torch.optim.Optimizer], tensors: Mapping[str, Tensor]) -> None:
+    """Give optimisers their memory back."""
+    for n, each in enumerate(optimisers):
+        state: dict[int, dict[str, Tensor]] = {}
+        for key, value in tensors.items():
+            number, i, name = key.split(".")
+            if int(number) == n:
+                state.setdefault(int(i), {})[name] = value
+        each.load_state_dict({"state": state, "param_groups": each.state_dict()["param_groups"]})
 
 
 def as_json(content: object) -> bytes:

@@ -88,6 +88,7 @@ class TrainConfig:
     beta2: float = 0.98             # how much of the mean squared gradient is kept
     clip: float = 1.0               # longest gradient; a longer one is shortened to this
     precision: Literal["auto", "float32", "bfloat16"] = "auto"  # of products; weights are always float32
+    compile: bool = False           # translate the step first: a minute's wait, then faster, up to twice
     device: str = "auto"            # cpu, cuda, mps; auto: the fastest there is
     checkpointing: bool = False     # compute parts of the forward pass twice, to hold less in memory
     eval_every: int = 200           # steps between evaluations

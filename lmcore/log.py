@@ -94,7 +94,7 @@ def cut_back(folder: Path, sizes: dict[str, int]) -> None:
 def history(folder: str | Path) -> list[dict]:
     """The lines of a run's history, in order."""
     file = Path(folder) / HISTORY
-    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()] if file.exists() else []
+    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
 
 
 def begin_wandb(folder: Path, mode: str) -> object | None:
@@ -107,7 +107,7 @@ def begin_wandb(folder: Path, mode: str) -> object | None:
     except ImportError:
         return None
     if mode == "online" and not wandb.api.api_key:
-        print("Weights & Biases knows no account here (wandb login): this run is kept offline", file=sys.stderr)
+        print("Weights & Biases knows no account here (wandb login): kept offline", file=sys.stderr)
         mode = "offline"
     about = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     settings = wandb.Settings(silent=True, console="off", init_timeout=20)
@@ -122,6 +122,6 @@ def tried(call: Callable[[], object]) -> bool:
     try:
         call()
     except Exception as error:      # whatever another program's trouble is, it is none of the run's
-        print(f"Weights & Biases is left out from here on: {str(error).splitlines()[0][:200]}", file=sys.stderr)
+        print(f"Weights & Biases is left out from here on: {str(error)[:200]!r}", file=sys.stderr)
         return False
     return True

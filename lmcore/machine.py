@@ -1,4 +1,4 @@
-"""What a run asks of the machine: which device and precision, a folder to itself, word of a wish to stop."""
+"""What a run asks of the machine: device and precision, a folder to itself, word of trouble or a wish to stop."""
 import errno
 import os
 import signal
@@ -8,8 +8,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from lmcore.config import GPTConfig, TrainConfig
+from lmcore.generate import evaluating
+from lmcore.gpt import GPT
 
 try:
     import fcntl
@@ -23,26 +26,63 @@ WIDE = 256      # channels from which bfloat16 pays on a CPU that has units for 
 def choose(config: TrainConfig, model: GPTConfig) -> tuple[str, str, str]:
     """Device and precision of a run, and the reason: the one place where this is decided.
 
-    Units in CPUs for bfloat16 (Intel's AMX) pay for wide matrices; without them it is many times slower.
+    Units in CPUs for bfloat16 pay for wide matrices, in a compiled step for narrow ones too; without such
+    units bfloat16 is many times slower.
 
     Raises: ValueError if the machine has not what is asked for.
     """
     there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     device = next(name for name in there if there[name]) if config.device == "auto" else config.device
     if not there.get(device.split(":")[0]):
-        raise ValueError(f"no device {device!r} here; there is {', '.join(name for name in there if there[name])}")
+        raise ValueError(f"no device {device!r} here; there is {', '.join(filter(there.get, there))}")
     if config.precision != "auto":
         return device, config.precision, "as asked"
     if device.startswith("cuda"):
         able = torch.cuda.is_bf16_supported(including_emulation=False)
-        return device, "bfloat16" if able else "float32", f"this GPU {'has' if able else 'lacks'} bfloat16 units"
+        return device, *(("bfloat16", "this GPU has units for it") if able else
+                         ("float32", "this GPU has no units for bfloat16"))
     if device != "cpu":
         return device, "float32", "the safe one on this device"
-    if not getattr(torch.cpu, "get_capabilities", dict)().get("amx_bf16"):
+    if not has_bfloat16_units():
         return device, "float32", "this CPU has no matrix units for bfloat16"
-    if model.n_embd < WIDE:
+    if model.n_embd < WIDE and not config.compile:
         return device, "float32", f"{model.n_embd} channels are too few for this CPU's bfloat16 units to pay"
     return device, "bfloat16", "this CPU has matrix units for it"
+
+
+def moved(model: GPT, device: torch.device, X: Tensor, Y: Tensor) -> GPT:
+    """The model on its device, which must find the loss that the CPU finds: some do not, and say nothing.
+
+    Shapes: X (B, T), Y (B, T)
+    Raises: ValueError if the two differ by more than rounding.
+    """
+    if device.type == "cpu":
+        return model.to(device)
+    with evaluating(model):
+        X, Y = X[:1], Y[:1]
+        here, there = model.cpu().loss(X, Y).item(), model.to(device).loss(X.to(device), Y.to(device)).item()
+    if not abs(here - there) <= 0.01:
+        raise ValueError(f"{device} finds a loss of {there:.4f} where the CPU finds {here:.4f}: device='cpu'")
+    return model
+
+
+def has_bfloat16_units() -> bool:
+    """Whether this CPU multiplies matrices of bfloat16 in hardware (Intel's AMX)."""
+    return bool(getattr(torch.cpu, "get_capabilities", dict)().get("amx_bf16"))
+
+
+def refusal(error: Exception, config: TrainConfig) -> str:
+    """What the machine refused, in words that say what to change; nothing if the error is none of its."""
+    first, _, _ = str(error).strip().partition("\n")
+    if isinstance(error, OSError):
+        return f"{error.strerror or error}: {error.filename or 'while writing'}; make room, or mend it"
+    if config.compile and type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+        return f"the step cannot be compiled here ({first}): compile=False does without"
+    if isinstance(error, MemoryError) or "memory" in first:
+        return (f"out of memory with {config.batch_size} rows in {config.accumulate} parts: "
+                f"accumulate={2 * config.accumulate} gives the same result with half of it, checkpointing=True "
+                "takes less too")
+    return ""
 
 
 @contextmanager

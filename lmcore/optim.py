@@ -9,6 +9,8 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
+from lmcore.config import TrainConfig
+
 
 def gradients(params: Iterable[Tensor]) -> list[Tensor]:
     """The gradient of each parameter.
@@ -146,6 +148,16 @@ def groups(model: nn.Module, lr: float, table_lr: float | None = None,
     return [{"name": kind, "params": params, "lr": (table_lr or lr) if kind == "tables" else lr,
              "weight_decay": weight_decay if kind == "matrices" else 0.0}
             for kind, params in kinds.items() if params]
+
+
+def optimisers(model: nn.Module, config: TrainConfig) -> list[torch.optim.Optimizer]:
+    """AdamW for all parameters; or Muon for the matrices and AdamW for the rest."""
+    rate, muon = config.learning_rate, config.optimiser == "muon"
+    kinds = groups(model, rate, rate * config.table_rate, config.weight_decay)
+    matrices = [group for group in kinds if muon and group["name"] == "matrices"]
+    rest = [group for group in kinds if not (muon and group["name"] == "matrices")]
+    adamw = torch.optim.AdamW(rest, rate, betas=(config.beta1, config.beta2), fused=True)
+    return [adamw, Muon(matrices, rate)] if matrices else [adamw]
 
 
 def warm(step: int, steps: int, warmup: int) -> float:

@@ -6,16 +6,14 @@ a run is its weights, the optimiser's memory and a few numbers; kept together, t
     run = lm.fit(model, parts, tok, lm.TrainConfig(steps=1000), out="runs/first")
     run = lm.resume("runs/first", parts)        # after a closed lid, a full disk, a kill
 """
-import hashlib
 import json
 import math
 import platform
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-import numpy as np
 import safetensors.torch
 import torch
 from torch import Tensor, nn
@@ -23,13 +21,13 @@ from torch import Tensor, nn
 from lmcore import checkpoint, optim
 from lmcore.checkpoint import BEST, LAST, Tokenizer
 from lmcore.config import TrainConfig
-from lmcore.data.tokens import fingerprint, tokens
-from lmcore.data.windows import Batches, borders, flat
+from lmcore.data.corpus import corpus, known, validation
+from lmcore.data.windows import Batches
 from lmcore.evaluate import score
 from lmcore.generate import evaluating, generate
 from lmcore.gpt import GPT
 from lmcore.log import HISTORY, SAMPLES, Log, cut_back, history, sizes
-from lmcore.machine import alone_in, choose, signals
+from lmcore.machine import alone_in, choose, moved, refusal, signals
 from lmcore.tokenizers import SKIP
 
 CONFIG, MEMORY, PROGRESS = "config.json", "optimiser.safetensors", "progress.json"
@@ -37,7 +35,7 @@ SAMPLE = 100    # tokens of a sample
 Parts = Mapping[str, Sequence[str] | str | Path]    # documents, or the path of a token file, by part
 
 
-class Stopped(RuntimeError):
+class Stopped(Exception):
     """A run that could not go on: one line says why, what is kept, and what to do."""
 
 
@@ -65,27 +63,27 @@ class Run:
     history: list[dict]             # step, loss, rate, ... and at evaluations val, perplexity, bits_per_byte
 
 
-def fit(model: GPT, data: Parts, tok: Tokenizer,
-        config: TrainConfig = TrainConfig(), out: str | Path = "runs/last", until: int | None = None) -> Run:
+def fit(model: GPT, data: Parts, tok: Tokenizer, config: TrainConfig | None = None,
+        out: str | Path = "runs/last", until: int | None = None) -> Run:
     """Train a model on data["train"], judge it on data["val"] if there is one, keep all in the folder `out`.
 
     A part is a list of documents or the path of a token file. With `until` the run stops at that step, to be
-    resumed.
+    resumed. Torch's random numbers are seeded anew at every step.
 
     Raises: ValueError if something does not fit together; Stopped if the run cannot go on.
     """
     out = Path(out)
     with alone_in(out):
-        if checkpoint.places(out / LAST):
+        with suppress(FileNotFoundError):
+            checkpoint.intact(out / LAST)
             raise ValueError(f"{out} holds a run already: lm.resume({str(out)!r}, data) goes on with it; "
                              "a new one wants another folder")
-        trainer = Trainer(model, data, tok, config, out)
+        trainer = Trainer(model, data, tok, config or TrainConfig(), out)
         trainer.begin()
         return trainer.run(until)
 
 
-def resume(out: str | Path, data: Parts, until: int | None = None,
-           **changes: object) -> Run:
+def resume(out: str | Path, data: Parts, until: int | None = None, **changes: object) -> Run:
     """Go on with the run in a folder, from its last checkpoint; `changes` are fields of TrainConfig.
 
     Without changes it ends as if it had never stopped, bit for bit on a CPU.
@@ -93,84 +91,82 @@ def resume(out: str | Path, data: Parts, until: int | None = None,
     Raises: ValueError if there is nothing to go on with, or the text is another; Stopped as `fit`.
     """
     out = Path(out)
+    if not out.is_dir():
+        raise ValueError(f"no run to go on with: there is no folder {out}")
     with alone_in(out):
         try:
             kept = checkpoint.intact(out / LAST)
-            about = json.loads((out / CONFIG).read_text(encoding="utf-8"))
-            config = replace(TrainConfig(**about["train"]), **changes)
-        except FileNotFoundError as missing:
+            before = json.loads((kept / CONFIG).read_text(encoding="utf-8"))
+            config = replace(TrainConfig(**before["train"]), **changes)
+        except (FileNotFoundError, KeyError) as missing:
             raise ValueError(f"no run to go on with in {out}: {missing}") from None
-        except (KeyError, TypeError, json.JSONDecodeError) as error:
-            raise ValueError(f"{out / CONFIG} is damaged, or {error}") from None
         model, tok = checkpoint.load(kept)
         trainer = Trainer(model, data, tok, config, out)
-        trainer.restore(kept, about)
+        trainer.restore(kept, before["text"])
         return trainer.run(until)
 
 
 class Trainer:
     """One run: what it reads, what it changes, where it is."""
 
-    def __init__(self, model: GPT, data: Parts, tok: Tokenizer,
-                 config: TrainConfig, out: Path):
+    def __init__(self, model: GPT, data: Parts, tok: Tokenizer, config: TrainConfig, out: Path):
         if tok.vocab_size != model.config.vocab_size:
-            raise ValueError(f"the tokenizer has {tok.vocab_size} tokens, the model {model.config.vocab_size}: "
-                             "build the model with vocab_size=tok.vocab_size")
-        if config.prompt:
-            tok.encode(config.prompt)           # a prompt that it cannot read is better known now
-        self.text = {part: corpus(data[part], tok, part) for part in ("train", "val") if part in data}
-        self.batch = Batches(self.text["train"], config.batch_size, model.config.block_size, config.sampling,
+            raise ValueError(f"the tokenizer has {tok.vocab_size} tokens, the model "
+                             f"{model.config.vocab_size}: build it with vocab_size=tok.vocab_size")
+        tok.encode(config.prompt or "")     # a prompt that it cannot read is better known now
+        text = {part: corpus(data[part], tok, part) for part in ("train", "val") if part in data}
+        self.tok, self.out, self.text = tok, out, {part: known(ids) for part, ids in text.items()}
+        self.batch = Batches(text["train"], config.batch_size, model.block_size, config.sampling,
                              config.stride, config.seed)
+        self.val = validation(text["val"], tok, config.eval_docs) if "val" in text else None
         if config.epochs is not None:
             config = replace(config, steps=max(1, round(config.epochs * self.batch.per_epoch)), epochs=None)
         device, precision, why = choose(config, model.config)
-        self.device, self.half = torch.device(device), precision == "bfloat16"
         self.config = replace(config, device=device, precision=precision)
-        self.model, self.tok, self.out = model.to(self.device).train(), tok, out
+        self.device, self.half = torch.device(device), precision == "bfloat16"
+        self.model = moved(model, self.device, *self.batch(0)).train()
         self.model.checkpointing = config.checkpointing
-        self.optimisers = optimisers(model, config)
+        self.loss = torch.compile(model.loss) if config.compile else model.loss
+        self.optimisers = optim.optimisers(self.model, config)
         self.rates = [[group["lr"] for group in each.param_groups] for each in self.optimisers]
-        self.val = validation(self.text["val"], tok, config.eval_docs) if "val" in self.text else None
         self.at, self.kept = Progress(), None       # self.kept: the step of the last checkpoint
-        print(f"{device}, {precision} ({why}); {model.n_params:,} parameters, {len(self.text['train']):,} tokens "
-              f"of text, {self.config.steps:,} steps are {self.config.steps / self.batch.per_epoch:.2g} times "
-              "through it", flush=True)
+        print(f"{device}, {precision} ({why}); {model.n_params:,} parameters, {len(text['train']):,} tokens; "
+              f"{self.config.steps:,} steps are {self.config.steps / self.batch.per_epoch:.2g} times through",
+              flush=True)
 
     def about(self) -> dict:
         """What config.json says of the run."""
         return {"tokenizer": type(self.tok).__name__, "model": asdict(self.model.config),
-                "train": asdict(self.config), "text": {part: known(ids) for part, ids in self.text.items()},
-                "symbols_sha256": fingerprint(self.tok),
+                "train": asdict(self.config), "text": self.text,
                 "versions": {"torch": torch.__version__, "python": platform.python_version()}}
 
     def begin(self) -> None:
-        """Set the folder up, and keep the model as it comes: whatever fails later, there is a place to go on."""
+        """Set the folder up and keep the model as it comes: whatever fails later can be gone on with."""
         with self.explained():
-            checkpoint.write(self.out / CONFIG, checkpoint.as_json(self.about()))
-            self.tok.save(self.out / "tokenizer.json")
             cut_back(self.out, {HISTORY: 0, SAMPLES: 0})
             self.keep()
+            self.tok.save(self.out / "tokenizer.json")
+            (self.out / CONFIG).write_bytes(checkpoint.as_json(self.about()))
 
-    def restore(self, kept: Path, before: dict) -> None:
+    def restore(self, kept: Path, text: dict) -> None:
         """Take up the optimiser's memory and the numbers of a checkpoint, and forget what came after it.
 
-        Raises: ValueError if text or tokenizer are not those of the run.
+        Raises: ValueError if the text is not the one of the run.
         """
-        now = self.about()
-        for key, name in (("text", "text"), ("symbols_sha256", "tokenizer")):
-            if now[key] != before[key]:
-                raise ValueError(f"the {name} is not the one with which {self.out} began ({before[key]}, now "
-                                 f"{now[key]}): give it the same, or begin a new run with the model of this one")
-        remember(self.optimisers, safetensors.torch.load_file(kept / MEMORY))
+        for part in {*text, *self.text}:
+            if text.get(part) != self.text.get(part):
+                raise ValueError(f"{part!r} is not the text with which {self.out} began: give the same, or "
+                                 "begin a run elsewhere with the model of this one")
+        checkpoint.remember(self.optimisers, safetensors.torch.load_file(kept / MEMORY))
         self.at = Progress(**json.loads((kept / PROGRESS).read_text(encoding="utf-8")))
         self.kept = self.at.step
         with self.explained():
             cut_back(self.out, self.at.sizes)
-            checkpoint.write(self.out / CONFIG, checkpoint.as_json(now))
+            (self.out / CONFIG).write_bytes(checkpoint.as_json(self.about()))
         print(f"{self.out} goes on at step {self.at.step:,}", flush=True)
 
     def run(self, until: int | None) -> Run:
-        """Step until the end, or until something else ends it; every end leaves a checkpoint that is whole."""
+        """Step until the end, or until something else ends it; every end leaves a whole checkpoint."""
         self.log = Log(self.out, self.at.step, self.config.steps, self.config.wandb)
         try:
             with self.explained(), signals() as asked:
@@ -182,7 +178,7 @@ class Trainer:
                 self.log.say(f"interrupted; {self.left()}")
         finally:
             self.log.close()
-        return Run(self.out, self.model, self.at.step, ended, self.at.best, history(self.out))
+        return Run(self.out, self.model.eval(), self.at.step, ended, self.at.best, history(self.out))
 
     def over(self, until: int | None) -> str:
         """Why there is no further step, or nothing."""
@@ -226,7 +222,7 @@ class Trainer:
         for x, y in zip(X.chunk(self.config.accumulate), Y.chunk(self.config.accumulate)):
             share = (y != SKIP).sum().item() / targets
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
-                loss = share * self.model.loss(x.to(self.device), y.to(self.device))
+                loss = share * self.loss(x.to(self.device), y.to(self.device))
             loss.backward()
             total += loss.detach()
         return total.item()
@@ -254,9 +250,10 @@ class Trainer:
         at, nats = self.at, found.nats_per_token
         better = at.best is None or nats < at.best
         at.best, at.waited = (nats, 0) if better else (at.best, at.waited + 1)
-        self.log.record(step=at.step, val=nats, perplexity=found.perplexity, bits_per_byte=found.bits_per_byte)
-        self.log.say(f"step {at.step:,}: validation {nats:.4f} nats/token, perplexity {found.perplexity:,.1f}, "
-                     f"{found.bits_per_byte:.4f} bits/byte{'' if better else f', best {at.best:.4f}'}")
+        perplexity, bits = found.perplexity, found.bits_per_byte
+        self.log.record(step=at.step, val=nats, perplexity=perplexity, bits_per_byte=bits)
+        self.log.say(f"step {at.step:,}: validation {nats:.4f} nats/token, perplexity {perplexity:,.1f}, "
+                     f"{bits:.4f} bits/byte{'' if better else f', best {at.best:.4f}'}")
         if better:
             checkpoint.put(self.out / BEST, checkpoint.contents(self.model, self.tok))
 
@@ -268,7 +265,8 @@ class Trainer:
         """A checkpoint: all that the run needs to go on, and the model as `checkpoint.load` reads it."""
         self.at.sizes = sizes(self.out)
         files = checkpoint.contents(self.model, self.tok)
-        files[MEMORY] = safetensors.torch.save(memory(self.optimisers))
+        files[CONFIG] = checkpoint.as_json(self.about())
+        files[MEMORY] = safetensors.torch.save(checkpoint.memory(self.optimisers))
         files[PROGRESS] = checkpoint.as_json(asdict(self.at))
         checkpoint.put(self.out / LAST, files)
         self.kept = self.at.step
@@ -277,82 +275,22 @@ class Trainer:
         """Stop before a loss or a gradient that is no number is learned, and say where it was met."""
         documents = sorted(set(self.batch.documents(self.at.step)))
         shown = ", ".join(map(str, documents[:8])) + (", ..." if len(documents) > 8 else "")
-        raise Stopped(f"the loss is {loss} and its gradient {length} long at step {self.at.step + 1:,}, in a batch "
-                      f"of documents {shown} of the training text (from 0): look at these, or go on with a lower "
-                      f"learning_rate; {self.left()}")
+        raise Stopped(f"the loss is {loss} and its gradient {length} long at step {self.at.step + 1:,}, in a "
+                      f"batch of documents {shown} of the training text (from 0): look at these, or go on "
+                      f"with a lower learning_rate; {self.left()}")
 
     @contextmanager
     def explained(self) -> Iterator[None]:
         """Turn what the machine refuses, disk or memory, into a line that says what to do."""
         try:
             yield
-        except OSError as error:
-            raise Stopped(f"{error.strerror or error}: {error.filename or self.out}; make room, or mend that, "
-                          f"then go on; {self.left()}") from None
-        except (RuntimeError, MemoryError) as error:
-            if isinstance(error, RuntimeError) and "memory" not in str(error):
+        except (OSError, RuntimeError, MemoryError) as error:
+            if not (said := refusal(error, self.config)):
                 raise
-            B, T, k = self.config.batch_size, self.model.block_size, self.config.accumulate
-            raise Stopped(f"out of memory with a batch of {B} rows of {T} tokens in {k} parts: accumulate={2 * k} "
-                          "gives the same result with half of it, checkpointing=True takes less too; "
-                          f"{self.left()}") from None
+            raise Stopped(f"{said}; {self.left()}") from None
 
     def left(self) -> str:
         """What is kept, and how to go on."""
         if self.kept is None:
             return "nothing is kept yet"
         return f"step {self.kept:,} is kept: lm.resume({str(self.out)!r}, data) goes on"
-
-
-def corpus(part: Sequence[str] | str | Path, tok: Tokenizer, name: str) -> np.ndarray:
-    """A part of the text as one row of ids, an end after each document.
-
-    Raises: ValueError if there is nothing in it, or a token file is not of this tokenizer.
-    """
-    if isinstance(part, (str, Path)):
-        ids = tokens(part, tok)
-    else:
-        ids = flat(map(tok.encode, part))
-    if not len(ids):
-        raise ValueError(f"the text is empty: no document in {name!r}")
-    return ids
-
-
-def known(ids: np.ndarray) -> dict[str, object]:
-    """What tells a text from another: how many tokens, and a checksum of the first and last million."""
-    ends = np.concatenate([ids[:1 << 20], ids[-(1 << 20):]]).astype("<u4")
-    return {"tokens": len(ids), "sha256": hashlib.sha256(ends.tobytes()).hexdigest()[:16]}
-
-
-def validation(ids: np.ndarray, tok: Tokenizer, docs: int) -> tuple[list[list[int]], list[int]]:
-    """The first documents (0: all) as lists of ids, and the bytes of each."""
-    ends = borders(ids)[:docs or None] + 1
-    rows = [row.tolist() for row in np.split(ids[:ends[-1]], ends[:-1])]
-    return rows, [len(tok.decode(row).encode(errors="surrogatepass")) + 1 for row in rows]
-
-
-def optimisers(model: GPT, config: TrainConfig) -> list[torch.optim.Optimizer]:
-    """AdamW for all parameters; or Muon for the matrices and AdamW for the rest."""
-    rate = config.learning_rate
-    groups = optim.groups(model, rate, rate * config.table_rate, config.weight_decay)
-    matrices = [group for group in groups if group["name"] == "matrices" and config.optimiser == "muon"]
-    adamw = torch.optim.AdamW([group for group in groups if group not in matrices], rate,
-                              betas=(config.beta1, config.beta2), fused=True)
-    return [adamw, optim.Muon(matrices, rate)] if matrices else [adamw]
-
-
-def memory(optimisers: Sequence[torch.optim.Optimizer]) -> dict[str, Tensor]:
-    """What optimisers remember, each tensor by its place: optimiser, parameter, name."""
-    return {f"{n}.{i}.{name}": value.contiguous() for n, each in enumerate(optimisers)
-            for i, state in each.state_dict()["state"].items() for name, value in state.items()}
-
-
-def remember(optimisers: Sequence[torch.optim.Optimizer], tensors: Mapping[str, Tensor]) -> None:
-    """Give optimisers their memory back."""
-    for n, each in enumerate(optimisers):
-        state: dict[int, dict[str, Tensor]] = {}
-        for key, value in tensors.items():
-            number, i, name = key.split(".")
-            if int(number) == n:
-                state.setdefault(int(i), {})[name] = value
-        each.load_state_dict({"state": state, "param_groups": each.state_dict()["param_groups"]})
