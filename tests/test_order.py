@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "lmcore"
-ORDER = ["check", "hints", "config", "tokenizers", "grammar", "verse", "bpe", "data", "autograd", "optim",
+ORDER = ["check", "hints", "config", "cost", "tokenizers", "grammar", "verse", "bpe", "data", "autograd", "optim",
          "ngrams", "layers", "attention", "models", "recurrent", "minigpt", "exchange", "gpt", "blankfile",
          "evaluate", "sampling", "generate", "checkpoint", "parallel", "log", "machine",
          "train", "finetune", "plots"]
