@@ -1,10 +1,12 @@
-"""A training step of our GPT against its peers': one shape, one batch, float32, all in turns in one run.
+"""A training step of our GPT against its peers': one shape, one batch, all in turns in one run.
 
     make bench                        what is not installed is left out, and said
     NANOGPT=folder make bench         with a checkout of nanoGPT, which is no part of this project
 
-A step is zero_grad, the loss, backward and AdamW. Other work on the machine disturbs: samples in which it
-used more than a tenth of a core are left out where three or more are left, and the quiet ones are counted.
+A step is zero_grad, the loss, backward and AdamW. Ours and the GPT-2 of transformers work in float32 and, on
+a CPU with matrix units for it, under bfloat16 autocast too, where weights stay float32, as `lm.fit` chooses
+there. nanoGPT as it comes works in float32 on every CPU. Other work on the machine disturbs: samples in which
+it used more than a tenth of a core are left out where three or more are left, and the quiet ones are counted.
 """
 import contextlib
 import ctypes
@@ -27,8 +29,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lmcore.machine import has_bfloat16_units
+
 CORES, REPEATS = len(os.sched_getaffinity(0)), int(os.environ.get("REPEATS", 7))
 PRESET = lm.preset("19m", dropout=0.0)      # wider in the feed-forward than what nanoGPT can build
+UNITS = has_bfloat16_units()
+WAYS = [("", False, False), (", bfloat16", False, True), (", compiled, bfloat16", True, True)] if UNITS else [
+    ("", False, False), (", compiled", True, False)]
 Step = Callable[[], None]
 
 
@@ -60,24 +67,26 @@ SHAPES = {"Shakespeare by letters": Shape(4, 4, 128, 64, 12, 65, steps=20, targe
           "the shape of 19m that all can build": Shape(7, 6, 384, 512, 4, 8192, steps=1, target=1.1)}
 
 
-def step(model: nn.Module, loss: Callable[[], Tensor], optimiser: object = None) -> Step:
+def step(model: nn.Module, loss: Callable[[], Tensor], half: bool = False, optimiser: object = None) -> Step:
     """One step of training as a function to call."""
     optimiser = optimiser or torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
 
     def run() -> None:
         optimiser.zero_grad()
-        loss().backward()
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+            found = loss()
+        found.backward()
         optimiser.step()
     return run
 
 
-def ours(config: lm.GPTConfig, x: Tensor, y: Tensor, compiled: bool) -> Step:
+def ours(config: lm.GPTConfig, x: Tensor, y: Tensor, compiled: bool, half: bool) -> Step:
     model = lm.GPT(config)
     loss = torch.compile(model.loss) if compiled else model.loss
-    return step(model, lambda: loss(x, y))
+    return step(model, lambda: loss(x, y), half)
 
 
-def theirs(s: Shape, x: Tensor, compiled: bool) -> Step:
+def theirs(s: Shape, x: Tensor, compiled: bool, half: bool) -> Step:
     """A plain GPT-2 of transformers."""
     from transformers import GPT2Config, GPT2LMHeadModel
     model = GPT2LMHeadModel(GPT2Config(
@@ -85,19 +94,25 @@ def theirs(s: Shape, x: Tensor, compiled: bool) -> Step:
         n_head=s.n_head, resid_pdrop=0, embd_pdrop=0, attn_pdrop=0, bos_token_id=0, eos_token_id=0,
         use_cache=False)).train()
     called = torch.compile(model) if compiled else model
-    return step(model, lambda: called(x, labels=x).loss)
+    return step(model, lambda: called(x, labels=x).loss, half)
+
+
+def nanogpt_model(folder: Path, block_size: int, vocab_size: int, n_layer: int, n_head: int,
+                  n_embd: int) -> nn.Module:
+    """The model in a checkout of nanoGPT."""
+    spec = importlib.util.spec_from_file_location("nanogpt_model", folder / "model.py")
+    module = sys.modules["nanogpt_model"] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.GPT(module.GPTConfig(
+        block_size, vocab_size, n_layer, n_head, n_embd, dropout=0.0, bias=False))
 
 
 def nanogpt(folder: Path, s: Shape, x: Tensor, y: Tensor) -> Step:
     """nanoGPT as it comes, with the optimiser that it chooses itself."""
-    spec = importlib.util.spec_from_file_location("nanogpt_model", folder / "model.py")
-    module = sys.modules["nanogpt_model"] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
     with contextlib.redirect_stdout(io.StringIO()):
-        model = module.GPT(module.GPTConfig(
-            s.block_size, s.vocab_size, s.n_layer, s.n_head, s.n_embd, dropout=0.0, bias=False))
+        model = nanogpt_model(folder, s.block_size, s.vocab_size, s.n_layer, s.n_head, s.n_embd)
         optimiser = model.configure_optimizers(0.1, 1e-4, (0.9, 0.95), "cpu")
-    return step(model, lambda: model(x, y)[1], optimiser)
+    return step(model, lambda: model(x, y)[1], optimiser=optimiser)
 
 
 def contestants(s: Shape) -> tuple[dict[str, Step], list[str]]:
@@ -107,11 +122,11 @@ def contestants(s: Shape) -> tuple[dict[str, Step], list[str]]:
                           n_layer=s.n_layer, n_head=s.n_head)
     found, missing = {}, []
     if s.vocab_size == PRESET.vocab_size:
-        found["ours, preset 19m"] = ours(PRESET, x, y, compiled=True)
-    for name, compiled in (("", False), (", compiled", True)):
-        found[f"ours{name}"] = ours(config, x, y, compiled)
+        found["ours, preset 19m"] = ours(PRESET, x, y, compiled=True, half=UNITS)
+    for name, compiled, half in WAYS:
+        found[f"ours{name}"] = ours(config, x, y, compiled, half)
         if importlib.util.find_spec("transformers"):
-            found[f"transformers{name}"] = theirs(s, x, compiled)
+            found[f"transformers{name}"] = theirs(s, x, compiled, half)
     if folder := os.environ.get("NANOGPT"):
         found["nanoGPT as it comes"] = nanogpt(Path(folder), s, x, y)
     else:
@@ -194,19 +209,20 @@ def test_a_step_of_training(title):
     ms, quiet = take_turns({**steps, "matmul": matmul()}, times)
     peak = 2 * 2048**3 / ms["matmul"] * 1e3
     print(f"\n\n{title}: {s.n_layer} layers, {s.n_head} heads, {s.n_embd} wide, context {s.block_size}, "
-          f"batch {s.batch}, {s.vocab_size} tokens; {CORES} threads, matmul peak {peak / 1e9:.0f} GFLOP/s")
-    print(f"{'':24}{'ms a step':>10}{'tokens/s':>10}{'nanoGPT':>9}{'of peak':>9}{'MB a step':>11}"
+          f"batch {s.batch}, {s.vocab_size} tokens; {CORES} threads, matmul peak in float32 "
+          f"{peak / 1e9:.0f} GFLOP/s")
+    print(f"{'':36}{'ms a step':>10}{'tokens/s':>10}{'nanoGPT':>9}{'of peak':>9}{'MB a step':>11}"
           f"{'start, s':>10}{'quiet':>8}")
     nano = "nanoGPT as it comes"
     for name in steps:
         ratio = ms.get(nano, math.nan) / ms[name]
         flops = s.flops(PRESET.expansion if "preset" in name else 4)
-        print(f"{name:24}{ms[name]:10.1f}{s.tokens / ms[name] * 1e3:10,.0f}{ratio:9.2f}"
+        print(f"{name:36}{ms[name]:10.1f}{s.tokens / ms[name] * 1e3:10,.0f}{ratio:9.2f}"
               f"{flops / ms[name] * 1e3 / peak:9.0%}{memory[name]:11.0f}{first[name]:10.1f}"
               f"{quiet[name]:6}/{REPEATS}")
     for line in missing + failed:
         print(f"left out: {line}")
-    best = {who: min((ms[name] for name in (who, f"{who}, compiled") if name in ms), default=math.inf)
+    best = {who: min((ms[who + way] for way, *_ in WAYS if who + way in ms), default=math.inf)
             for who in ("ours", "transformers", nano)}
     print(f"ours takes {best['ours'] / best[nano]:.2f} of nanoGPT's time (at most {1 / s.target:.2f}) and "
           f"{best['ours'] / best['transformers']:.2f} of transformers' best (at most 1)")
