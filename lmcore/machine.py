@@ -1,4 +1,4 @@
-"""What a run asks of the machine: device and precision, a folder to itself, word of trouble or a wish to stop."""
+"""What a run asks of the machine: device and precision, a folder to itself, word of a wish to stop."""
 import errno
 import os
 import signal
@@ -58,11 +58,14 @@ def moved(model: GPT, device: torch.device, X: Tensor, Y: Tensor) -> GPT:
     """
     if device.type == "cpu":
         return model.to(device)
-    with evaluating(model):
-        X, Y = X[:1], Y[:1]
-        here, there = model.cpu().loss(X, Y).item(), model.to(device).loss(X.to(device), Y.to(device)).item()
-    if not abs(here - there) <= 0.01:
-        raise ValueError(f"{device} finds a loss of {there:.4f} where the CPU finds {here:.4f}: device='cpu'")
+    found = []
+    for place in ("cpu", device):
+        model = model.to(place)
+        with evaluating(model):
+            found.append(model.loss(X[:1].to(place), Y[:1].to(place)).item())
+    if not abs(found[0] - found[1]) <= 0.01:
+        raise ValueError(f"{device} finds a loss of {found[1]:.4f} where the CPU finds {found[0]:.4f}; "
+                         "device='cpu' is to be trusted")
     return model
 
 
@@ -79,9 +82,9 @@ def refusal(error: Exception, config: TrainConfig) -> str:
     if config.compile and type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
         return f"the step cannot be compiled here ({first}): compile=False does without"
     if isinstance(error, MemoryError) or "memory" in first:
-        return (f"out of memory with {config.batch_size} rows in {config.accumulate} parts: "
-                f"accumulate={2 * config.accumulate} gives the same result with half of it, checkpointing=True "
-                "takes less too")
+        k = config.accumulate
+        return (f"out of memory with {config.batch_size} rows in {k} parts: accumulate={2 * k} gives the "
+                "same result with half of it, checkpointing=True takes less too")
     return ""
 
 
