@@ -18,6 +18,7 @@ import lmcore as lm
 from lmcore import blankfile, minigpt
 from lmcore.attention import Attention, Cache
 from lmcore.generate import Reader
+from lmcore.parallel import BatchLoss, Parallel
 
 FIELDS = ["Shapes", "Units", "Raises", "Source"]
 DOCS, TOK = ["abcde", "fghij"], lm.CharTokenizer.train(["abcdefghij"])      # N = 12 tokens, V = 11
@@ -34,6 +35,7 @@ EXAMPLES = {"docs": DOCS, "tok": TOK, "Model": BIGRAM, "NGram": BIGRAM,
             "Cache": CACHE, "attention.Attention": Attention(CONFIG),
             "minigpt.Attention": minigpt.Attention(24, 3), "minigpt.Block": minigpt.Block(24, 3),
             "minigpt.GPT": minigpt.GPT(11, 12, 24, 2, 3),
+            "BatchLoss": BatchLoss(lm.GPT(CONFIG), logits=True), "Parallel": Parallel,     # which needs a job
             "Candidate": blankfile.Candidate(lambda: minigpt.GPT(11, 16, 24, 2, 3), 11, 16)}
 IDS = {"ids", "context", "X", "Y", "targets"}                                          # tensors of tokens
 
