@@ -16,6 +16,7 @@ from pathlib import Path
 import lmcore as lm
 from lmcore.data.tokens import prepare
 from lmcore.data.vocabulary import load_tokenizer
+from lmcore.log import history
 
 # isort: split
 import torch
@@ -75,13 +76,14 @@ def main(folder: Path, which: str) -> None:
         record.write_text(json.dumps(found))
         print(f"step {run.step}: {text!r}", flush=True)
     model, tok = lm.checkpoint.load(out)
+    model.to("cuda" if which == "gpu" else "cpu")
     scores = {"val": lm.data.splits("wikipedia")["val"], "wikitext-2": wikitext()}
     for name, docs in ((name, docs) for name, docs in scores.items() if docs):
-        score = lm.evaluate(model.to(run.model.tokens.weight.device), docs[:2] if tiny else docs, tok)
+        score = lm.evaluate(model, docs[:2] if tiny else docs, tok)
         found[name] = {"nats_per_token": score.nats_per_token, "bits_per_byte": score.bits_per_byte,
                        "bits_per_byte_interval": score.bits_per_byte_interval, "documents": score.docs}
     text = {part: json.loads(file.with_suffix(".json").read_text()) for part, file in files.items()}
-    found |= {"config": json.loads((out / "config.json").read_text()), "history": run.history, "text": text,
+    found |= {"config": json.loads((out / "config.json").read_text()), "history": history(out), "text": text,
               "machine": platform.processor() or platform.machine()}
     (folder / "19m.json" if tiny else RECORD).write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     if not tiny:
