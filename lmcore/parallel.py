@@ -1,14 +1,16 @@
 """One model trained by many processes, on one machine or on several, by PyTorch's own engines.
 
 `torchrun` starts the same script once for each device; `joined` makes the processes one job, and `Parallel`
-deals out the rows of each batch and, if asked, the model itself. What it gives back to be kept is whole, so
-that any number of processes can go on from it.
+deals out the rows of each batch and, if asked, the model itself. What it gives to be kept is whole, as of one
+process, so that any number of processes can go on from it.
 """
 import os
 import signal
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Literal
 
 import torch
@@ -16,7 +18,7 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
-from torch.distributed.fsdp import fully_shard
+from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
 from torch.distributed.tensor import DTensor, Replicate, distribute_module, distribute_tensor
 from torch.distributed.tensor.parallel import ColwiseParallel, RowwiseParallel, parallelize_module
 from torch.nn.parallel import DistributedDataParallel
@@ -38,12 +40,12 @@ def joined() -> Iterator[int]:
         dist.init_process_group(kind)
     else:
         dist.init_process_group(kind, store=dist.HashStore(), rank=0, world_size=1)
-    lost = (f"rank {dist.get_rank()} of {dist.get_world_size()}: another process of this job has ended. Start "
+    lost = (f"rank {dist.get_rank()} of {dist.get_world_size()}: another process of this job has ended; start "
             "it again, on any number of processes, and it goes on from the last checkpoint")
 
     def leave(*_: object) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        print(lost, file=sys.stderr, flush=True)
+        print(lost, file=sys.__stderr__, flush=True)
         sys.exit(1)
 
     before = signal.signal(signal.SIGTERM, leave)       # what torchrun sends to those that are left
@@ -58,20 +60,33 @@ def joined() -> Iterator[int]:
     signal.signal(signal.SIGTERM, before)
 
 
-class BatchLoss(nn.Module):
-    """The loss as a module's `forward`, the one door that PyTorch's engines watch."""
+@contextmanager
+def team(folder: Path) -> Iterator[Path]:
+    """Under `torchrun`, a job whose rank 0 speaks and keeps in the folder; the others are silent, and keep
+    in one that goes. Otherwise nothing but the folder."""
+    if "RANK" not in os.environ:
+        yield folder
+        return
+    with joined() as rank, TemporaryDirectory() as other, open(os.devnull, "w") as silence:
+        if rank == 0:
+            yield folder
+        else:
+            with redirect_stdout(silence), redirect_stderr(silence):
+                yield Path(other)
 
-    def __init__(self, model: GPT, logits: bool):
+
+class BatchLoss(nn.Module):
+    """The loss as a module's `forward`, the door that DistributedDataParallel watches."""
+
+    def __init__(self, model: GPT):
         super().__init__()
-        self.model, self.logits = model, logits
+        self.model = model
 
     def forward(self, X: Tensor, Y: Tensor) -> Tensor:
         """Mean loss of a batch, SKIP left out.
 
         Shapes: X (B, T), Y (B, T) -> ()
         """
-        if self.logits:
-            return F.cross_entropy(self.model(X).flatten(0, 1), Y.flatten(), ignore_index=SKIP)
         return self.model.loss(X, Y)
 
 
@@ -79,7 +94,8 @@ class Parallel:
     """A GPT on all processes of a job: call it with a whole batch, and it gives the loss of the batch.
 
     "ddp" keeps a copy of the model on every rank, "fsdp" a slice. With `tensor`, so many neighbouring ranks
-    also share the work of every matrix. Make the optimiser afterwards, from the parameters of `.model`.
+    also share the work of every matrix. Then make the optimiser, of `.model`, and `adopt` it: after this both
+    have the `state_dict` of one process, which all ranks must ask for at once.
 
     Raises: ValueError if the ranks, the heads or the middle channels cannot be shared equally.
     """
@@ -101,11 +117,16 @@ class Parallel:
         for p in model.parameters():
             dist.broadcast(p.data, 0)               # the same start, whatever was drawn elsewhere
         self.orders = share_matrices(model, self.mesh["tensor"]) if tensor > 1 else {}
-        loss = BatchLoss(model, logits=tensor > 1)
+        self.loss = DistributedDataParallel(BatchLoss(model)) if how == "ddp" else model.loss
         if how == "fsdp" and ranks > tensor:
-            for part in (*model.blocks, loss):
+            for part in (*model.blocks, model):
                 fully_shard(part, mesh=self.mesh["data"])
-        self.engine = loss if how == "fsdp" else DistributedDataParallel(loss)
+            register_fsdp_forward_method(model, "loss")
+            self.loss = model.loss
+        if tensor > 1:                              # the head is on all ranks, and not a plain matrix
+            self.loss = lambda X, Y: F.cross_entropy(model(X).flatten(0, 1), Y.flatten(), ignore_index=SKIP)
+        model.register_state_dict_post_hook(
+            lambda _, state, *__: state.update({name: self.whole(name, w) for name, w in state.items()}))
 
     def __call__(self, X: Tensor, Y: Tensor) -> Tensor:
         """The loss of a whole batch, of which this rank computes its rows; `backward` unites the gradients.
@@ -118,49 +139,46 @@ class Parallel:
             raise ValueError(f"a batch of {len(X)} rows cannot be dealt out to {n} ranks equally")
         x, y = X.chunk(n)[i].to(self.device), Y.chunk(n)[i].to(self.device)     # (B / n, T)
         # The engines average over ranks: a rank with more tokens counts for more.
-        mine = self.engine(x, y) * ((y != SKIP).sum() * n / (Y != SKIP).sum().to(self.device))
+        mine = self.loss(x, y) * ((y != SKIP).sum() * n / (Y != SKIP).sum().to(self.device))
         value = mine.detach() / n
         dist.all_reduce(value, group=self.mesh["data"].get_group())
         return mine + (value - mine.detach())       # the value is the batch's, the gradient this rank's
 
-    def gathered(self) -> GPT:
-        """A whole copy of the model on the CPU, to evaluate and to keep. All ranks must call it."""
-        model = GPT(self.model.config)
-        model.load_state_dict({name: self.whole(name, w) for name, w in self.model.state_dict().items()})
-        return model.eval()
+    def any(self, wish: object) -> bool:
+        """Whether a rank wishes it: so that all of them stop after the same step."""
+        found = torch.tensor(float(bool(wish)), device=self.device)
+        dist.all_reduce(found)
+        return bool(found)
 
     def whole(self, name: str, x: Tensor) -> Tensor:
-        """What belongs to a parameter, its rows in their own order again.
+        """What belongs to a parameter, from all ranks, its rows in their own order again.
 
         Shapes: a parameter's.
         """
         x = x.full_tensor() if isinstance(x, DTensor) else x
         return x.cpu()[self.orders[name].argsort()] if name in self.orders and x.ndim else x.cpu()
 
-    def state(self, optimiser: torch.optim.Optimizer) -> dict:
-        """The optimiser's `state_dict`, whole: that of one process. All ranks must call it."""
-        said, names = optimiser.state_dict(), self.names(optimiser)
-        return said | {"state": {i: {key: self.whole(names[i], x) if isinstance(x, Tensor) else x
-                                     for key, x in memory.items()} for i, memory in said["state"].items()}}
+    def part(self, name: str, x: Tensor) -> Tensor:
+        """This rank's part of something whole that belongs to a parameter.
 
-    def load(self, optimiser: torch.optim.Optimizer, state: Mapping) -> None:
-        """Give each rank its part of a whole state, from however many processes it came."""
-        params, names = dict(self.model.named_parameters()), self.names(optimiser)
+        Shapes: a parameter's.
+        """
+        p = self.model.get_parameter(name)
+        x = (x[self.orders[name]] if name in self.orders else x).to(self.device)
+        return distribute_tensor(x, p.device_mesh, p.placements) if isinstance(p, DTensor) else x
 
-        def part(name: str, x: object) -> object:
-            if not isinstance(x, Tensor) or not x.ndim:
-                return x
-            x, p = x[self.orders[name]] if name in self.orders else x, params[name]
-            x = x.to(self.device)
-            return distribute_tensor(x, p.device_mesh, p.placements) if isinstance(p, DTensor) else x
+    def adopt(self, optimiser: torch.optim.Optimizer) -> None:
+        """From here on its state is saved whole, and dealt out when it is loaded."""
+        of = {id(p): name for name, p in self.model.named_parameters()}
+        names = [of[id(p)] for group in optimiser.param_groups for p in group["params"]]
 
-        optimiser.load_state_dict({**state, "state": {
-            i: {key: part(names[i], x) for key, x in memory.items()} for i, memory in state["state"].items()}})
+        def each(state: dict, change: Callable[[str, Tensor], Tensor]) -> dict:
+            return state | {"state": {i: {key: change(names[i], x) if getattr(x, "ndim", 0) else x
+                                          for key, x in memory.items()}
+                                      for i, memory in state["state"].items()}}
 
-    def names(self, optimiser: torch.optim.Optimizer) -> list[str]:
-        """The name of each parameter of an optimiser, in its order."""
-        names = {id(p): name for name, p in self.model.named_parameters()}
-        return [names[id(p)] for group in optimiser.param_groups for p in group["params"]]
+        optimiser.register_state_dict_post_hook(lambda _, state: each(state, self.whole))
+        optimiser.register_load_state_dict_pre_hook(lambda _, state: each(state, self.part))
 
 
 def share_matrices(model: GPT, mesh: DeviceMesh) -> dict[str, Tensor]:

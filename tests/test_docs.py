@@ -35,7 +35,7 @@ EXAMPLES = {"docs": DOCS, "tok": TOK, "Model": BIGRAM, "NGram": BIGRAM,
             "Cache": CACHE, "attention.Attention": Attention(CONFIG),
             "minigpt.Attention": minigpt.Attention(24, 3), "minigpt.Block": minigpt.Block(24, 3),
             "minigpt.GPT": minigpt.GPT(11, 12, 24, 2, 3),
-            "BatchLoss": BatchLoss(lm.GPT(CONFIG), logits=True), "Parallel": Parallel,     # which needs a job
+            "BatchLoss": BatchLoss(lm.GPT(CONFIG)), "Parallel": Parallel,     # which needs a job
             "Candidate": blankfile.Candidate(lambda: minigpt.GPT(11, 16, 24, 2, 3), 11, 16)}
 IDS = {"ids", "context", "X", "Y", "targets"}                                          # tensors of tokens
 

@@ -96,7 +96,7 @@ def test_four_processes_train_as_one(name, one, four):
 def test_a_killed_process_ends_the_job_with_a_line(killed):
     file, done = killed
     assert done.returncode == 1
-    assert "rank 0 of 2: another process of this job has ended. Start it again, on any number" in done.stderr
+    assert "rank 0 of 2: another process of this job has ended; start it again, on any number" in done.stderr
     assert kept(file)["step"] == 10
 
 

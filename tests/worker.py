@@ -42,8 +42,10 @@ def train(model: dict, engine: dict, steps: int, keep: str, resume: str = "", di
     job = Parallel(gpt, **engine)
     shares, adam = groups(job.model, 0.02), torch.optim.AdamW
     optimisers = [Muon(shares[:1], 0.02), adam(shares[1:])] if muon else [adam(shares)]
+    for optimiser in optimisers:
+        job.adopt(optimiser)
     for optimiser, state in zip(optimisers, before.get("optimisers", [])):
-        job.load(optimiser, state)
+        optimiser.load_state_dict(state)
     losses = before["losses"]
     for step in range(before["step"], steps):
         loss = job(*batch(step))
@@ -55,7 +57,7 @@ def train(model: dict, engine: dict, steps: int, keep: str, resume: str = "", di
             optimiser.step()
         losses.append(loss.item())
         if step % 5 == 4:
-            state = {"model": job.gathered().state_dict(), "optimisers": [job.state(o) for o in optimisers],
+            state = {"model": gpt.state_dict(), "optimisers": [o.state_dict() for o in optimisers],
                      "step": step + 1, "losses": losses}
             if torch.distributed.get_rank() == 0:
                 torch.save(state, keep + ".new")
