@@ -7,7 +7,7 @@ export OMP_NUM_THREADS ?= 1
 export WANDB_MODE ?= offline
 
 .DEFAULT_GOAL := help
-.PHONY: help install everything lab test lint book run sync check student instructor grade badges bench clean
+.PHONY: help install everything lab test lint book run sync check student instructor grade badges bench gpu clean
 
 help:               ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -54,6 +54,9 @@ badges:             ## stamp the repository into links and set-up cells (REPO=ow
 
 bench: everything   ## speed as ratios against peers
 	$(BIN)/python -m pytest -q -s tests/bench/*.py
+
+gpu: everything     ## what wants a GPU: tests, speed, the 19M run, chapters; results in .cache/gpu
+	$(BIN)/python tests/gpu.py $(STAGES)
 
 clean:              ## remove everything that was built, the environment included
 	rm -rf .venv .cache .pytest_cache .hypothesis .ruff_cache book/_build build dist
