@@ -57,7 +57,8 @@ def load(folder: str | Path) -> tuple[GPT, Tokenizer]:
     try:
         model.load_state_dict({name: w.float() for name, w in weights.items()})
     except RuntimeError as error:
-        raise ValueError(f"the weights in {folder} are not of the model in config.json: {error}") from None
+        first = " ".join(str(error).split())[:160]
+        raise ValueError(f"the weights in {folder} are not of the model in config.json: {first}") from None
     if tok.vocab_size != config.vocab_size:
         raise ValueError(f"the tokenizer in {folder} has {tok.vocab_size} tokens, "
                          f"its model {config.vocab_size}")

@@ -1,5 +1,7 @@
 """A model that was kept comes back as it was, and files that do not belong together are refused."""
 import json
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 import torch
@@ -49,6 +51,7 @@ def test_weights_of_another_model_are_refused(tmp_path):
     about = json.loads((tmp_path / "config.json").read_text())
     about["model"]["n_layer"] = 3
     (tmp_path / "config.json").write_text(json.dumps(about))
+    (tmp_path / checkpoint.SUMS).unlink()           # else the change itself is found
     with pytest.raises(ValueError, match="are not of the model"):
         checkpoint.load(tmp_path)
 
@@ -57,3 +60,49 @@ def test_a_tokenizer_of_another_size_is_refused(tmp_path):
     checkpoint.save(tmp_path, lm.GPT(CONFIG), lm.WordTokenizer.train(["a"]))
     with pytest.raises(ValueError, match="has 2 tokens, its model 5"):
         checkpoint.load(tmp_path)
+
+
+@pytest.mark.parametrize("content, said", [
+    ('{"tokenizer": "Telepathy", "model": {"vocab_size": 5}}', "names a tokenizer 'Telepathy'; there are"),
+    ('{"model": {"vocab_size": 5}}', "is damaged, or of another program: 'tokenizer'"),
+    ('{"tokenizer": "WordTokenizer", "model": {"vocab_size": 5, "wings": 2}}', "unexpected keyword.*wings"),
+    ("{", "is damaged")])
+def test_a_config_that_is_not_ours_is_refused_in_a_sentence(tmp_path, content, said):
+    checkpoint.save(tmp_path, lm.GPT(CONFIG), TOK)
+    (tmp_path / checkpoint.SUMS).unlink()
+    (tmp_path / "config.json").write_text(content)
+    with pytest.raises(ValueError, match=said):
+        checkpoint.load(tmp_path)
+
+
+def test_a_changed_file_is_found_by_its_checksum(tmp_path):
+    checkpoint.save(tmp_path, lm.GPT(CONFIG), TOK)
+    with open(tmp_path / "tokenizer.json", "a") as file:
+        file.write(" ")
+    with pytest.raises(ValueError, match=r"nothing whole is left: .*tokenizer\.json changed since"):
+        checkpoint.load(tmp_path)
+
+
+def test_saving_again_leaves_one_folder(tmp_path):
+    for _ in range(2):
+        checkpoint.save(tmp_path / "run", lm.GPT(CONFIG), TOK)
+    assert [place.name for place in tmp_path.iterdir()] == ["run"]
+
+
+@pytest.mark.parametrize("done", range(6))
+def test_at_every_moment_of_writing_one_whole_folder_is_there(tmp_path, monkeypatch, done):
+    """The folder is written twice; the second time ends after so many operations."""
+    def end(*_: object) -> None:
+        left.append(1)
+        if len(left) > done:
+            raise KeyboardInterrupt
+
+    left, folder = [], tmp_path / "run"
+    checkpoint.put(folder, {"a": b"old"})
+    checkpoint.put(folder, {"a": b"newer"})
+    for module, name in ((Path, "rename"), (checkpoint.shutil, "rmtree"), (checkpoint, "write")):
+        real = getattr(module, name)
+        monkeypatch.setattr(module, name, lambda *a, real=real, **k: (end(), real(*a, **k))[1])
+    with suppress(KeyboardInterrupt):
+        checkpoint.put(folder, {"a": b"newest"})
+    assert (checkpoint.intact(folder) / "a").read_bytes() in (b"newer", b"newest")
