@@ -90,13 +90,19 @@ def contents(model: GPT, tok: Tokenizer, half: bool = False) -> dict[str, bytes]
 
 
 def memory(optimisers: Sequence[torch.optim.Optimizer]) -> dict[str, Tensor]:
-    """What optimisers remember, each tensor by its place: optimiser, parameter, name."""
+    """What optimisers remember, each tensor by its place: optimiser, parameter, name.
+
+    Shapes: those of the parameters, and of counters ()
+    """
     return {f"{n}.{i}.{name}": value.contiguous() for n, each in enumerate(optimisers)
             for i, state in each.state_dict()["state"].items() for name, value in state.items()}
 
 
 def remember(optimisers: Sequence[torch.optim.Optimizer], tensors: Mapping[str, Tensor]) -> None:
-    """Give optimisers their memory back."""
+    """Give optimisers their memory back.
+
+    Shapes: tensors are those of `memory`
+    """
     for n, each in enumerate(optimisers):
         state: dict[int, dict[str, Tensor]] = {}
         for key, value in tensors.items():

@@ -9,6 +9,7 @@ import inspect
 import pkgutil
 import re
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -19,6 +20,7 @@ from lmcore import blankfile, minigpt
 from lmcore.attention import Attention, Cache
 from lmcore.generate import Reader
 from lmcore.parallel import BatchLoss, Parallel
+from lmcore.train import Trainer
 
 FIELDS = ["Shapes", "Units", "Raises", "Source"]
 DOCS, TOK = ["abcde", "fghij"], lm.CharTokenizer.train(["abcdefghij"])      # N = 12 tokens, V = 11
@@ -26,12 +28,13 @@ CONFIG = lm.GPTConfig(vocab_size=11, block_size=12, n_embd=24, n_layer=2, n_head
 READER = Reader(lm.GPT(CONFIG))
 CACHE = Cache(CONFIG, 2, torch.zeros(0))
 CACHE.length = 4                                                            # 4 of S = 9 tokens are there
+TRAINER = Trainer(lm.GPT(CONFIG), {"train": DOCS}, TOK, lm.TrainConfig(batch_size=2), Path("nowhere"))
 BIGRAM = lm.NGram(2, 0.1).fit(DOCS, TOK)
 EXAMPLES = {"docs": DOCS, "tok": TOK, "Model": BIGRAM, "NGram": BIGRAM,
             "KneserNey": lm.KneserNey(3).fit(DOCS, TOK), "FixedContext": lm.MLP(TOK.vocab_size),
             "WaveNet": lm.WaveNet(TOK.vocab_size), "Recurrent": lm.RNN(11, 24, 9), "RNN": lm.RNN(11, 24, 9),
             "GRU": lm.GRU(11, 24, 9), "LSTM": lm.LSTM(11, 24, 9), "config": CONFIG, "layer": 0,
-            "Reader": READER, "rows": [[0, 1, 2], [0, 3]], "windows": [[0, 1, 2, 3, 4], [0]], "p": 0.9,
+            "Reader": READER, "Trainer": TRAINER, "rows": [[0, 1, 2], [0, 3]], "windows": [[0, 1, 2, 3, 4], [0]], "p": 0.9,
             "Cache": CACHE, "attention.Attention": Attention(CONFIG),
             "minigpt.Attention": minigpt.Attention(24, 3), "minigpt.Block": minigpt.Block(24, 3),
             "minigpt.GPT": minigpt.GPT(11, 12, 24, 2, 3),
