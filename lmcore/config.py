@@ -98,10 +98,12 @@ class TrainConfig:
     log_every: int = 10             # steps whose mean loss makes a line of history
     prompt: str | None = None       # a text to be continued at every evaluation, into samples.txt
     wandb: Literal["off", "offline", "online"] = "offline"  # Weights & Biases, if it is installed
+    parallel: Literal["fsdp", "ddp"] = "fsdp"   # under torchrun, a rank has a slice of the model, or a copy
+    tensor: int = 1                 # under torchrun, neighbouring ranks that share the work of every matrix
     seed: int = 0                   # decides the order of the text and what is dropped
 
     def __post_init__(self):
-        for name in ("steps", "batch_size", "accumulate", "eval_every", "log_every"):
+        for name in ("steps", "batch_size", "accumulate", "eval_every", "log_every", "tensor"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         for name in ("epochs", "stride", "patience", "save_every", "learning_rate", "table_rate", "clip"):

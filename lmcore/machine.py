@@ -4,8 +4,9 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -13,6 +14,9 @@ from torch import Tensor
 from lmcore.config import GPTConfig, TrainConfig
 from lmcore.generate import evaluating
 from lmcore.gpt import GPT
+
+if TYPE_CHECKING:
+    from lmcore.parallel import Parallel
 
 try:
     import fcntl
@@ -78,7 +82,8 @@ def refusal(error: Exception, config: TrainConfig) -> str:
     """What the machine refused, in words that say what to change; nothing if the error is none of its."""
     first, _, _ = str(error).strip().partition("\n")
     if isinstance(error, OSError):
-        return f"{error.strerror or error}: {error.filename or 'while writing'}; make room, or mend it"
+        where = f": {error.filename}" if error.filename else ""
+        return f"{error.strerror or error}{where}; make room, or mend it, then go on"
     if config.compile and type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
         return f"the step cannot be compiled here ({first}): compile=False does without"
     if isinstance(error, MemoryError) or "memory" in first:
@@ -86,6 +91,22 @@ def refusal(error: Exception, config: TrainConfig) -> str:
         return (f"out of memory with {config.batch_size} rows in {k} parts: accumulate={2 * k} gives the "
                 "same result with half of it, checkpointing=True takes less too")
     return ""
+
+
+def together(folder: Path) -> AbstractContextManager[Path]:
+    """The job that `torchrun` started, whose first process alone keeps things in the folder, if it did."""
+    if "RANK" not in os.environ:
+        return nullcontext(folder)
+    from lmcore.parallel import team  # takes a second to import
+    return team(folder)
+
+
+def job(model: GPT, config: TrainConfig) -> "Parallel | None":
+    """The model dealt out to the processes of the job, if this is one."""
+    if "RANK" not in os.environ:
+        return None
+    from lmcore.parallel import Parallel
+    return Parallel(model, config.parallel, config.tensor)
 
 
 @contextmanager

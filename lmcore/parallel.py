@@ -40,8 +40,8 @@ def joined() -> Iterator[int]:
         dist.init_process_group(kind)
     else:
         dist.init_process_group(kind, store=dist.HashStore(), rank=0, world_size=1)
-    lost = (f"rank {dist.get_rank()} of {dist.get_world_size()}: another process of this job has ended; start "
-            "it again, on any number of processes, and it goes on from the last checkpoint")
+    lost = (f"rank {dist.get_rank()} of {dist.get_world_size()}: another process of this job has ended; "
+            "start it again, on any number of processes, and it goes on from the last checkpoint")
 
     def leave(*_: object) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -149,6 +149,12 @@ class Parallel:
         found = torch.tensor(float(bool(wish)), device=self.device)
         dist.all_reduce(found)
         return bool(found)
+
+    def gathered(self) -> GPT:
+        """A model of its own that is whole, such as `generate` wants. All ranks must ask for it."""
+        model = GPT(self.model.config)
+        model.load_state_dict(self.model.state_dict())
+        return model.to(self.device).eval()
 
     def whole(self, name: str, x: Tensor) -> Tensor:
         """What belongs to a parameter, from all ranks, its rows in their own order again.

@@ -27,7 +27,7 @@ from lmcore.evaluate import score
 from lmcore.generate import evaluating, generate
 from lmcore.gpt import GPT
 from lmcore.log import HISTORY, SAMPLES, Log, cut_back, history, sizes
-from lmcore.machine import alone_in, choose, moved, refusal, signals
+from lmcore.machine import alone_in, choose, job, moved, refusal, signals, together
 from lmcore.tokenizers import SKIP
 
 CONFIG, MEMORY, PROGRESS = "config.json", "optimiser.safetensors", "progress.json"
@@ -72,8 +72,7 @@ def fit(model: GPT, data: Parts, tok: Tokenizer, config: TrainConfig | None = No
 
     Raises: ValueError if something does not fit together; Stopped if the run cannot go on.
     """
-    out = Path(out)
-    with alone_in(out):
+    with together(Path(out)) as out, alone_in(out):
         with suppress(FileNotFoundError):
             checkpoint.intact(out / LAST)
             raise ValueError(f"{out} holds a run already: lm.resume({str(out)!r}, data) goes on with it; "
@@ -90,16 +89,16 @@ def resume(out: str | Path, data: Parts, until: int | None = None, **changes: ob
 
     Raises: ValueError if there is nothing to go on with, or the text is another; Stopped as `fit`.
     """
-    out = Path(out)
-    if not out.is_dir():
-        raise ValueError(f"no run to go on with: there is no folder {out}")
-    with alone_in(out):
+    there = Path(out)
+    if not there.is_dir():
+        raise ValueError(f"no run to go on with: there is no folder {there}")
+    with together(there) as out, alone_in(out):
         try:
-            kept = checkpoint.intact(out / LAST)
+            kept = checkpoint.intact(there / LAST)
             before = json.loads((kept / CONFIG).read_text(encoding="utf-8"))
             config = replace(TrainConfig(**before["train"]), **changes)
         except (FileNotFoundError, KeyError) as missing:
-            raise ValueError(f"no run to go on with in {out}: {missing}") from None
+            raise ValueError(f"no run to go on with in {there}: {missing}") from None
         model, tok = checkpoint.load(kept)
         trainer = Trainer(model, data, tok, config, out)
         trainer.restore(kept, before["text"])
@@ -126,8 +125,11 @@ class Trainer:
         self.device, self.half = torch.device(device), precision == "bfloat16"
         self.model = moved(model, self.device, *self.batch(0)).train()
         self.model.checkpointing = config.checkpointing
-        self.loss = torch.compile(model.loss) if config.compile else model.loss
+        self.job = job(self.model, config)          # under torchrun
+        self.loss = self.job or (torch.compile(model.loss) if config.compile else model.loss)
         self.optimisers = optim.optimisers(self.model, config)
+        for each in self.optimisers if self.job else ():
+            self.job.adopt(each)
         self.rates = [[group["lr"] for group in each.param_groups] for each in self.optimisers]
         self.at, self.kept = Progress(), None       # self.kept: the step of the last checkpoint
         print(f"{device}, {precision} ({why}); {model.n_params:,} parameters, {len(text['train']):,} tokens; "
@@ -170,7 +172,8 @@ class Trainer:
         self.log = Log(self.out, self.at.step, self.config.steps, self.config.wandb)
         try:
             with self.explained(), signals() as asked:
-                while not (ended := self.over(until) or ("interrupted" if asked else "")):
+                stop = self.job.any if self.job else bool       # all processes at the same step
+                while not (ended := self.over(until) or ("interrupted" if stop(asked) else "")):
                     self.step()
                 if self.kept != self.at.step:
                     self.keep()
@@ -258,7 +261,8 @@ class Trainer:
             checkpoint.put(self.out / BEST, checkpoint.contents(self.model, self.tok))
 
     def write_sample(self) -> None:
-        text = generate(self.model, self.tok, self.config.prompt, SAMPLE, seed=self.config.seed)
+        model = self.job.gathered() if self.job else self.model
+        text = generate(model, self.tok, self.config.prompt, SAMPLE, seed=self.config.seed)
         self.log.write(SAMPLES, f"step {self.at.step}: {text}\n")
 
     def keep(self) -> None:

@@ -1,12 +1,16 @@
 """Many processes train the model that one process trains, and go on for one another."""
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+from small_run import CONFIG, PARTS, TOK, model
+
+import lmcore as lm
 
 ROOT = Path(__file__).resolve().parents[1]
 WORKER, SCRIPTS = str(ROOT / "tests/worker.py"), Path(sys.executable).parent
@@ -18,12 +22,15 @@ ENV = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
 
 def work(ranks: int, folder: Path, **plans: dict) -> dict:
     """Run plans on so many processes, 20 steps each; gives what each has kept, by its name."""
-    todo = [{"model": PLAIN, "engine": {}, "steps": 20, **plan, "keep": str(folder / name)}
-            for name, plan in plans.items()]
+    fork(ranks, [{"model": PLAIN, "engine": {}, "steps": 20, **plan, "keep": str(folder / name)}
+                 for name, plan in plans.items()])
+    return {name: folder / name for name in plans}
+
+
+def fork(ranks: int, todo: list[dict]) -> None:
     done = subprocess.run([sys.executable, WORKER, str(ranks), json.dumps(todo)], capture_output=True,
                           text=True, env=ENV, timeout=120)
     assert done.returncode == 0, done.stderr[-3000:]
-    return {name: folder / name for name in plans}
 
 
 def kept(file: Path) -> dict:
@@ -57,19 +64,34 @@ def two(folder):
 
 
 @pytest.fixture(scope="module")
-def killed(folder):
-    """What two processes had kept when one of them was killed after 13 steps, and what torchrun said."""
-    plan = {"model": PLAIN, "engine": {}, "steps": 20, "keep": str(folder / "killed"), "die": 12}
-    done = subprocess.run([SCRIPTS / "torchrun", "--standalone", "--nproc-per-node=2", WORKER,
-                           json.dumps(plan)], capture_output=True, text=True, env=ENV, timeout=120)
-    return folder / "killed", done
+def four(folder, two):
+    on = {"resume": str(two["half"])}
+    return work(4, folder, ddp4={"engine": {"how": "ddp"}}, square={"engine": {"tensor": 2}}, on_fsdp=on,
+                on_tensor={**on, "engine": {"tensor": 4}})
 
 
 @pytest.fixture(scope="module")
-def four(folder, two, killed):
-    on = {"resume": str(killed[0])}
-    return work(4, folder, ddp4={"engine": {"how": "ddp"}}, square={"engine": {"tensor": 2}}, on_fsdp=on,
-                from_half={"resume": str(two["half"]), "engine": {"tensor": 4}})
+def killed(folder):
+    """A run of `lm.fit` by two processes, of which one was killed after 7 of 12 steps; what torchrun said."""
+    plan = {"folder": str(folder / "killed"), "die": 7}
+    return folder / "killed", subprocess.run(
+        [SCRIPTS / "torchrun", "--standalone", "--nproc-per-node=2", WORKER, json.dumps(plan)],
+        capture_output=True, text=True, env=ENV, timeout=120)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(folder):
+    lm.fit(model(dropout=0.0), PARTS, TOK, CONFIG, folder / "undisturbed")
+    return folder / "undisturbed"
+
+
+def check_same_run(found: Path, wanted: Path) -> None:
+    ours, theirs = ([{k: v for k, v in line.items() if k != "tokens_per_second"}
+                     for line in lm.log.history(run)] for run in (found, wanted))
+    assert [list(line) for line in ours] == [list(line) for line in theirs]
+    for line, other in zip(ours, theirs):
+        assert line == pytest.approx(other, rel=1e-5)
+    assert (found / "samples.txt").read_text() == (wanted / "samples.txt").read_text()
 
 
 def test_the_model_learns(one):
@@ -93,20 +115,28 @@ def test_four_processes_train_as_one(name, one, four):
     check_same(four[name], one["one"])
 
 
-def test_a_killed_process_ends_the_job_with_a_line(killed):
-    file, done = killed
-    assert done.returncode == 1
-    assert "rank 0 of 2: another process of this job has ended; start it again, on any number" in done.stderr
-    assert kept(file)["step"] == 10
-
-
-@pytest.mark.parametrize("name", ["on_fsdp", "from_half"])
+@pytest.mark.parametrize("name", ["on_fsdp", "on_tensor"])
 def test_four_processes_go_on_where_two_stopped(name, one, four):
     check_same(four[name], one["one"])
 
 
-def test_one_process_goes_on_where_two_stopped(folder, one, killed):
-    check_same(work(1, folder, alone={"resume": str(killed[0])})["alone"], one["one"])
+def test_a_killed_process_ends_the_job_with_a_line(killed):
+    run, said = killed
+    assert said.returncode == 1
+    assert "rank 0 of 2: another process of this job has ended; start it again, on any number" in said.stderr
+    assert said.stdout.count("step 4: validation") == 1             # the first rank alone speaks
+    assert json.loads((run / "ckpt_last/progress.json").read_text())["step"] == 6
+
+
+@pytest.mark.parametrize("ranks, changes", [(1, {}), (4, {"tensor": 2})])
+def test_another_number_of_processes_ends_the_run_as_if_it_had_not_been_killed(ranks, changes, killed,
+                                                                             undisturbed, tmp_path):
+    shutil.copytree(killed[0], tmp_path / "run")
+    if ranks == 1:
+        lm.resume(tmp_path / "run", PARTS)
+    else:
+        fork(ranks, [{"folder": str(tmp_path / "run"), "resume": True, **changes}])
+    check_same_run(tmp_path / "run", undisturbed)
 
 
 @pytest.mark.parametrize("name, said", [

@@ -3,7 +3,8 @@
     python tests/worker.py N PLANS          forks N processes that run the plans one after another
     torchrun ... tests/worker.py PLAN       one of the processes that torchrun starts
 
-A plan says in JSON which model and engine, how many steps, where to go on and where to keep: see `train`.
+A plan says in JSON which model and engine, how many steps, where to go on and where to keep: see `train`; or
+it says how `lm.fit` should be called.
 """
 import json
 import multiprocessing
@@ -11,9 +12,11 @@ import os
 import signal
 import socket
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import torch
+from small_run import CONFIG, PARTS, TOK, model
 from torch import nn
 
 import lmcore as lm
@@ -32,8 +35,20 @@ def batch(step: int) -> tuple[torch.Tensor, torch.Tensor]:
     return ids[:, :-1], Y
 
 
-def train(model: dict, engine: dict, steps: int, keep: str, resume: str = "", die: int = -1,
-          muon: bool = False) -> list[float]:
+def fit(folder: str, die: int = -1, resume: bool = False, **changes: object) -> None:
+    """The small run, in which rank 1 may die after a step."""
+    def progress(self: lm.log.Log, step: int, *_: object) -> None:
+        if step == die and os.environ["RANK"] == "1":
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    lm.log.Log.progress = progress
+    if resume:
+        lm.resume(folder, PARTS, **changes)
+    else:
+        lm.fit(model(dropout=0.0), PARTS, TOK, replace(CONFIG, **changes), folder)
+
+
+def train(model: dict, engine: dict, steps: int, keep: str, resume: str = "", muon: bool = False) -> None:
     torch.manual_seed(0)
     gpt = lm.GPT(lm.GPTConfig(vocab_size=11, block_size=12, n_embd=16, n_layer=2, **model))
     before = torch.load(resume, weights_only=True) if resume else {"step": 0, "losses": []}
@@ -62,14 +77,13 @@ def train(model: dict, engine: dict, steps: int, keep: str, resume: str = "", di
             if torch.distributed.get_rank() == 0:
                 torch.save(state, keep + ".new")
                 os.replace(keep + ".new", keep)
-        if step == die and torch.distributed.get_rank() == 1:
-            os.kill(os.getpid(), signal.SIGKILL)
-    return losses
 
 
 def process(rank: int, ranks: int, port: str, plans: list[dict]) -> None:
     os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(ranks), "MASTER_ADDR": "localhost",
                    "MASTER_PORT": port}
+    if "folder" in plans[0]:
+        return fit(**plans[0])
     with joined():
         for plan in plans:
             try:
@@ -82,8 +96,7 @@ def process(rank: int, ranks: int, port: str, plans: list[dict]) -> None:
 if __name__ == "__main__":
     torch.set_num_threads(1)
     if "RANK" in os.environ:
-        with joined():
-            train(**json.loads(sys.argv[1]))
+        fit(**json.loads(sys.argv[1]))
     else:
         with socket.create_server(("localhost", 0)) as server:
             ranks, port = int(sys.argv[1]), str(server.getsockname()[1])

@@ -87,14 +87,19 @@ def run(C: int, seed: int, lr: float | None = None, budgets: tuple[int, ...] = B
 
 def main(seed: int, sizes: list[int]) -> None:
     for C in sizes:
-        record = json.loads(FILE.read_text(encoding="utf-8")) if FILE.is_file() else {"runs": []}
-        if any((r["channels"], r["seed"]) == (C, seed) for r in record["runs"]):
+        if any((r["channels"], r["seed"]) == (C, seed) for r in kept()["runs"]):
             continue
-        record |= {"unit": "bits per byte over the entropy", "batch": BATCH, "warm": WARM, "held": HELD,
-                   "rate": "0.06 / sqrt(channels)", "layers": LAYERS, "torch": torch.__version__,
-                   "machine": f"{platform.machine()}, one thread"}
-        record["runs"] += run(C, seed)
+        found = run(C, seed)
+        record = kept() | {"unit": "bits per byte over the entropy", "rate": "0.06 / sqrt(channels)",
+                           "batch": BATCH, "warm": WARM, "held": HELD, "layers": LAYERS,
+                           "torch": torch.__version__, "machine": f"{platform.machine()}, one thread"}
+        record["runs"] += found
         FILE.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+
+
+def kept() -> dict:
+    """The record as it is now."""
+    return json.loads(FILE.read_text(encoding="utf-8")) if FILE.is_file() else {"runs": []}
 
 
 if __name__ == "__main__":
