@@ -62,8 +62,10 @@ def joined() -> Iterator[int]:
 
 @contextmanager
 def team(folder: Path) -> Iterator[Path]:
-    """Under `torchrun`, a job whose rank 0 speaks and keeps in the folder; the others are silent, and keep
-    in one that goes. Otherwise nothing but the folder."""
+    """Under `torchrun`, a job whose rank 0 speaks and keeps in the folder; otherwise nothing but the folder.
+
+    The other ranks are silent, and what they keep goes with them.
+    """
     if "RANK" not in os.environ:
         yield folder
         return
