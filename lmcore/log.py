@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 HISTORY, SAMPLES = "history.jsonl", "samples.txt"
 REDRAW, PLAIN = 0.2, 30.0       # seconds between two states of the bar, between two plain lines
@@ -98,23 +99,32 @@ def history(folder: str | Path) -> list[dict]:
 
 
 def begin_wandb(folder: Path, mode: str) -> object | None:
-    """A run of Weights & Biases that asks nothing; None where it is not installed or does not begin.
+    """A run of Weights & Biases, which asks nothing; None where it is not installed or does not begin."""
+    begun: list[object] = []
+    tried(lambda: begun.append(wandb_run(folder, mode)))
+    return begun[0] if begun else None
 
-    Without an account known to this machine, "online" is offline too: `wandb sync` sends such a run later.
-    """
+
+def wandb_run(folder: Path, mode: str) -> object | None:
+    """Without an account known to this machine "online" is offline too: `wandb sync` can send it later."""
     try:
         import wandb
     except ImportError:
         return None
-    if mode == "online" and not wandb.api.api_key:
+    if mode == "online" and not has_account(wandb):
         print("Weights & Biases knows no account here (wandb login): kept offline", file=sys.stderr)
         mode = "offline"
-    about = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    settings = wandb.Settings(silent=True, console="off", init_timeout=20)
-    begun = []
-    tried(lambda: begun.append(wandb.init(project="lmcore", name=folder.name, dir=str(folder), mode=mode,
-                                          config=about, settings=settings)))
-    return begun[0] if begun else None
+    return wandb.init(project="lmcore", name=folder.name, dir=str(folder), mode=mode,
+                      config=json.loads((folder / "config.json").read_text(encoding="utf-8")),
+                      settings=wandb.Settings(silent=True, console="off", init_timeout=20))
+
+
+def has_account(wandb: ModuleType) -> bool:
+    """Whether this machine knows an account of Weights & Biases; nobody is asked for one."""
+    try:
+        return bool(wandb.login(prompt=False))
+    except TypeError:               # versions that cannot be told not to ask
+        return bool(wandb.api.api_key)
 
 
 def tried(call: Callable[[], object]) -> bool:
