@@ -1,0 +1,109 @@
+"""The models that the manual writes with, each by one call of `lm.fit`; weights are kept in two bytes each.
+
+    python tests/studies/models.py coplas|shakespeare|sonetos
+                                    data/runs/NAME.json and data/runs/NAME/, about ten minutes each
+
+A run that was stopped goes on from its folder runs/NAME. Coplas are read as words, Shakespeare (the lectures'
+cut) and sonnets as characters. The step is compiled, which halves the time; in bfloat16 where the processor
+has units for it. What is scored, on the whole validation part, is what was kept; Kneser-Ney stands beside.
+"""
+import json
+import platform
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+
+import lmcore as lm
+from lmcore import checkpoint
+
+ROOT = Path(__file__).resolve().parents[2]
+RUNS = ROOT / "data/runs"
+MODERN = {"position": "rope", "norm": "rmsnorm", "qk_norm": True, "ffn": "relu2", "n_embd": 128}
+MUON = {"optimiser": "muon", "learning_rate": 1e-2, "schedule": "linear", "compile": True, "wandb": "off"}
+MODELS = {
+    "coplas": {
+        "model": {"block_size": 48, "n_layer": 3, "dropout": 0.05},
+        "train": {"steps": 6_000, "batch_size": 32, "table_rate": 1.2, "eval_every": 1_000, "prompt": ""}},
+    "shakespeare": {
+        "model": {"block_size": 256, "n_layer": 4},
+        "train": {"steps": 4_200, "batch_size": 8, "table_rate": 0.4, "sampling": "stream", "stride": 100,
+                  "eval_every": 1_400, "prompt": "ROMEO:\n"}},
+    "sonetos": {
+        "model": {"block_size": 256, "n_layer": 4},
+        "train": {"steps": 4_000, "batch_size": 8, "table_rate": 0.4, "eval_every": 1_000, "eval_docs": 100,
+                  "prompt": ""}}}
+ORDERS = {"coplas": 6, "shakespeare": 7, "sonetos": 7}     # of Kneser-Ney, the best by earlier records
+FIRST = 10                                                  # steps whose mean loss can be checked again
+
+
+def texts(name: str) -> tuple[dict[str, list[str]], checkpoint.Tokenizer]:
+    """The parts, and a tokenizer that knows every word or character of them: their list, not their use."""
+    parts = lm.data.splits(name, how="lecture" if name == "shakespeare" else "hash")
+    kind = lm.WordTokenizer if name == "coplas" else lm.CharTokenizer
+    return parts, kind.train([doc for docs in parts.values() for doc in docs])
+
+
+def untrained(name: str, tok: checkpoint.Tokenizer) -> lm.GPT:
+    torch.manual_seed(0)
+    return lm.GPT(lm.GPTConfig(vocab_size=tok.vocab_size, **MODERN, **MODELS[name]["model"]))
+
+
+def trained(name: str, parts: dict[str, list[str]], tok: checkpoint.Tokenizer,
+            out: Path) -> tuple[lm.GPT, list[dict]]:
+    """The best model of a run, begun or gone on with, and the run's history."""
+    spent, start = out / "cpu_seconds.json", time.process_time()
+    try:
+        if out.exists():
+            run = lm.resume(out, parts)
+        else:
+            config = lm.TrainConfig(**MUON, log_every=FIRST, **MODELS[name]["train"])
+            run = lm.fit(untrained(name, tok), parts, tok, config, out)
+    finally:
+        before = json.loads(spent.read_text()) if spent.exists() else []
+        spent.write_text(json.dumps([*before, time.process_time() - start]))
+    if run.ended != "done":
+        sys.exit(f"{run.ended} at step {run.step}: the same command goes on")
+    return checkpoint.load(out)[0], run.history
+
+
+def scored(model: object, docs: list[str], tok: checkpoint.Tokenizer) -> dict:
+    score = lm.evaluate(model, docs, tok)
+    return {"nats_per_token": score.nats_per_token, "perplexity": score.perplexity,
+            "bits_per_byte": score.bits_per_byte, "interval": score.bits_per_byte_interval}
+
+
+def main(name: str) -> None:
+    parts, tok = texts(name)
+    out = ROOT / "runs" / name
+    best, history = trained(name, parts, tok, out)
+    checkpoint.save(RUNS / name, best, tok, half=True)
+    kept, tok = checkpoint.load(RUNS / name)
+    losses = [line["loss"] for line in history if "loss" in line]
+    run = json.loads((out / "config.json").read_text())
+    record = {
+        "what": f"a GPT on {name}, and counting beside it",
+        "command": f"python tests/studies/models.py {name}", "parameters": kept.n_params,
+        "tokens in training": sum(len(tok.encode(doc)) + 1 for doc in parts["train"]),
+        "model": asdict(kept.config), "train": run["train"],
+        "mean loss of the first steps": losses[0],
+        "losses": [sum(losses[i:i + 10]) / len(losses[i:i + 10]) for i in range(0, len(losses), 10)],
+        "evaluations": [line for line in history if "val" in line],
+        "validation": scored(kept, parts["val"], tok),
+        "Kneser-Ney": {"order": ORDERS[name],
+                       **scored(lm.KneserNey(ORDERS[name]).fit(parts["train"], tok), parts["val"], tok)},
+        "cpu_seconds": round(sum(json.loads((out / "cpu_seconds.json").read_text()))),
+        "versions": run["versions"], "machine": f"{platform.machine()}, one thread"}
+    if name == "coplas":
+        record["entropy"] = json.loads((RUNS / "baselines_coplas.json").read_text())["entropy"]["val"]
+    (RUNS / f"{name}.json").write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+    print(name, record["validation"], record["Kneser-Ney"], record["cpu_seconds"])
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    if sys.argv[1:] not in [[name] for name in MODELS]:
+        sys.exit("usage: models.py coplas|shakespeare|sonetos")
+    main(sys.argv[1])
