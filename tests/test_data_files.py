@@ -167,7 +167,7 @@ def test_a_tokenizer_is_loaded_whatever_its_kind(tmp_path):
 LIMITED = """
 import re, resource, sys
 import lmcore as lm
-tok = lm.data.train_tokenizer("char", ["a story of ñandúes.\\n0123456789 "])
+tok = lm.data.train_tokenizer("char", ["a story, of ñandúes.\\n0123456789 "])
 lm.data.prepare_parts([str(i) for i in range(99)], tok, sys.argv[2])
 used = int(re.search(r"VmData:\\s+(\\d+)", open("/proc/self/status").read())[1]) << 10
 resource.setrlimit(resource.RLIMIT_DATA, (used + (24 << 20),) * 2)

@@ -213,7 +213,7 @@ def test_every_file_is_registered_in_full(file):
 @pytest.mark.parametrize("name", list(REGISTRY["sets"]))
 def test_every_set_is_made_of_registered_files(name):
     entry = REGISTRY["sets"][name]
-    assert set(lm.data._files(name)) <= set(REGISTRY["files"]) and entry["what"]
+    assert set(lm.data.shelf.files_of(name)) <= set(REGISTRY["files"]) and entry["what"]
     assert "text" in entry or callable(getattr(read, entry["read"]))
 
 

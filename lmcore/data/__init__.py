@@ -21,15 +21,17 @@ from pathlib import Path
 from lmcore.data import cleaning, generated, read
 from lmcore.data.analysis import Analysis, analyze
 from lmcore.data.cleaning import clean, divisible, said
-from lmcore.data.files import Unavailable, find, near, path, registry, ways
+from lmcore.data.files import Unavailable, find, path, registry, ways
 from lmcore.data.read import SHARES, part_of
-from lmcore.data.tokens import decoded, prepare, prepare_parts, prepared, tokens
-from lmcore.data.vocabulary import load_tokenizer, train_tokenizer
+from lmcore.data.shelf import described, entry_of, fetch, files_of, names, state
+from lmcore.data.tokens import Tokenizer, decoded, prepare, prepare_parts, prepared, tokens
+from lmcore.data.vocabulary import load_tokenizer, tokenizer_for, train_tokenizer
 from lmcore.data.windows import batches, windows
 
-__all__ = ["Analysis", "Unavailable", "analyze", "available", "batches", "clean", "decoded", "divisible",
-           "documents", "load", "load_tokenizer", "log2p", "missing", "part_of", "path", "prepare",
-           "prepare_parts", "prepared", "records", "said", "splits", "tokens", "train_tokenizer", "windows"]
+__all__ = ["Analysis", "Tokenizer", "Unavailable", "analyze", "available", "batches", "clean", "decoded",
+           "described", "divisible", "documents", "fetch", "load", "load_tokenizer", "log2p", "missing",
+           "names", "part_of", "path", "prepare", "prepare_parts", "prepared", "records", "said", "splits",
+           "state", "tokenizer_for", "tokens", "train_tokenizer", "windows"]
 
 
 def load(name: str | Path) -> list[str]:
@@ -44,7 +46,7 @@ def load(name: str | Path) -> list[str]:
         return [text for part in generated.parts(name).values() for text, _ in part]
     if name not in registry()["sets"]:
         return read.own_text(Path(name), [*registry()["sets"], *generated.SETS])
-    return [doc for file in _files(name) for doc in _documents(name, file)]
+    return [doc for file in files_of(name) for doc in _documents(name, file)]
 
 
 def documents(source: str | Path | Iterable[str], fold: bool = False,
@@ -57,7 +59,7 @@ def documents(source: str | Path | Iterable[str], fold: bool = False,
     """
     done = Counter() if done is None else done
     if isinstance(source, (str, Path)):
-        known = [*registry()["sets"], *generated.SETS]
+        known = names()
         if source in known:
             yield from (doc.casefold() if fold else doc for doc in load(source))
             return
@@ -106,10 +108,10 @@ def log2p(name: str) -> dict[str, list[float]]:
 
 def records(name: str) -> list[dict]:
     """The rows of a set that is a table (instructions, gsm8k, blimp, ...), each with its named fields."""
-    if "text" not in _entry(name):
+    if "text" not in entry_of(name):
         tables = [key for key, entry in registry()["sets"].items() if "text" in entry]
         raise ValueError(f"{name!r} is not a table; these are: {', '.join(tables)}")
-    return [row for file in _files(name) for row in read.table(path(file))]
+    return [row for file in files_of(name) for row in read.table(path(file))]
 
 
 def available(name: str | Path) -> bool:
@@ -117,33 +119,21 @@ def available(name: str | Path) -> bool:
     if name not in registry()["sets"]:
         return (generated.grammar_file(name) if name in generated.SETS else Path(name)).is_file()
     try:
-        return all(path(file) for file in _files(name))
+        return all(path(file) for file in files_of(name))
     except Unavailable:
         return False
 
 
 def missing(name: str) -> str:
     """One line for a reader who has to go on without a set: what is missing and how to get it."""
-    return next((f"Skipped: {ways(file)}" for file in _files(name) if find(file) is None), "")
-
-
-def _entry(name: str) -> dict:
-    sets = registry()["sets"]
-    if name not in sets:
-        raise ValueError(f"no registered set {name!r}{near(str(name), list(sets))}")
-    return sets[name]
-
-
-def _files(name: str) -> list[str]:
-    files = _entry(name)["files"]
-    return list(files.values()) if isinstance(files, dict) else files
+    return next((f"Skipped: {ways(file)}" for file in files_of(name) if find(file) is None), "")
 
 
 def _documents(name: str, file: str) -> list[str]:
-    entry, place = _entry(name), path(file)
-    if "text" in entry:
-        return [entry["text"].format_map(row) for row in read.table(place)]
-    return getattr(read, entry["read"])(place.read_bytes().decode())
+    about, place = entry_of(name), path(file)
+    if "text" in about:
+        return [about["text"].format_map(row) for row in read.table(place)]
+    return getattr(read, about["read"])(place.read_bytes().decode())
 
 
 def _by_makers(source: str | Path | list[str], about: dict) -> dict[str, list[str]]:

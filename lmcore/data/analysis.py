@@ -64,7 +64,7 @@ def analyze(docs: Iterable[str]) -> Analysis:
         raise ValueError("no document to look at")
     sizes.sort()
     n = len(sizes)
-    lengths = {"shortest": sizes[0], "median": sizes[n // 2], "90 % up to": sizes[9 * (n - 1) // 10],
+    lengths = {"shortest": sizes[0], "median": sizes[n // 2], "90 % up to": sizes[-(-9 * n // 10) - 1],
                "longest": sizes[-1]}
     kind, vocab = advise_vocabulary(size, len(symbols), words)
     per_token = sum(sizes) / {"char": sum(sizes), "word": words.total(), "bpe": size / PIECE}[kind.value]

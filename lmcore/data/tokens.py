@@ -86,7 +86,8 @@ def prepare_parts(docs: Iterable[str], tok: Tokenizer, folder: str | Path) -> di
                 seen.add(digest)
                 outs[part_of(doc)].add(doc)
         if empty := [part for part, out in outs.items() if not out.docs]:
-            raise ValueError(f"no document falls into {empty[0]}: {len(seen)} different ones are too few")
+            raise ValueError(f"no document falls into {empty[0]}: {len(seen)} different ones are too few, "
+                             "fifty or more will do")
     tok.save(folder / "tokenizer.json")
     return {part: out.about() for part, out in outs.items()}
 
