@@ -19,14 +19,14 @@ from lmcore.tokenizers import CharTokenizer, SentencePieceTokenizer, WordTokeniz
 __version__ = "0.1.0"
 __all__ = ["GPT", "GRU", "LSTM", "MLP", "RNN", "BPETokenizer", "CharTokenizer", "GPTConfig", "Grammar",
            "KneserNey", "NGram", "Score", "SentencePieceTokenizer", "TrainConfig", "WaveNet", "WordTokenizer",
-           "__version__", "cost", "data", "evaluate", "expect", "fit", "generate", "plots", "preset",
-           "resume", "same", "stream"]
+           "__version__", "cost", "data", "evaluate", "expect", "fit", "generate", "plan", "plots",
+           "preset", "resume", "same", "stream"]
 
 # Imported at the first use, so that `import lmcore` stays quick; so are the files that have no name here.
 LATER = {"BPETokenizer": "bpe", "GPT": "gpt", "GPTConfig": "config", "GRU": "recurrent", "Grammar": "grammar",
          "KneserNey": "ngrams", "LSTM": "recurrent", "MLP": "models", "NGram": "ngrams", "RNN": "recurrent",
          "TrainConfig": "config", "WaveNet": "models", "cost": "cost", "fit": "train", "generate": "generate",
-         "preset": "config", "resume": "train", "stream": "generate"}
+         "plan": "plan", "preset": "config", "resume": "train", "stream": "generate"}
 
 
 class Package(ModuleType):

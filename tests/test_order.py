@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "lmcore"
 ORDER = ["check", "hints", "config", "cost", "tokenizers", "grammar", "verse", "bpe", "data", "autograd", "optim",
          "ngrams", "layers", "attention", "models", "recurrent", "minigpt", "exchange", "gpt", "blankfile",
          "evaluate", "sampling", "generate", "checkpoint", "parallel", "log", "machine",
-         "train", "finetune", "plots"]
+         "train", "plan", "finetune", "plots"]
 SEES_ALL = {"__init__", "cli"}
 
 
