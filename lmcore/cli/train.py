@@ -1,0 +1,142 @@
+"""The command `train`: a text's name is enough; what is chosen is said before it begins."""
+import inspect
+import json
+import re
+from dataclasses import asdict, dataclass, field, make_dataclass
+from pathlib import Path
+from typing import Annotated, ClassVar, get_type_hints
+
+from tyro.conf import OmitArgPrefixes, Positional, arg
+
+from lmcore import data
+from lmcore.checkpoint import LAST, Tokenizer
+from lmcore.cli.models import SOURCE, model_of
+from lmcore.cli.texts import Text, TokenizerName, written
+from lmcore.config import GPTConfig, TrainConfig
+from lmcore.generate import generate
+from lmcore.gpt import GPT
+from lmcore.plan import counted, plan
+from lmcore.train import Run, fit, resume
+
+
+def optional(config: type, without: tuple[str, ...] = ()) -> type:
+    """A config whose fields may all be left out, with the same help: what is not given is chosen."""
+    comments = dict(re.findall(r"^    (\w+):.*?#\s*(.*)$", inspect.getsource(config), re.M))
+    hints = get_type_hints(config)
+    fields = [(name, Annotated[hints[name] | None, arg(help=comments[name])], None)
+              for name in hints if name not in without]
+    made = make_dataclass(config.__name__, fields, frozen=True, kw_only=True)
+    made.__doc__ = "If not given, as the preset has it, or as suits the text."
+    return made
+
+
+ModelChoices, TrainChoices = optional(GPTConfig, ("vocab_size",)), optional(TrainConfig)
+
+
+def given(choices: object) -> dict:
+    """The fields that were given."""
+    return {name: value for name, value in asdict(choices).items() if value is not None}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train:
+    """Train a model on a text. All else is chosen by the text's size and the machine, and said beforehand.
+
+    Ctrl-C ends a run so that it can go on: lmcore train --resume runs/book
+    """
+
+    EXAMPLES: ClassVar = ("lmcore train book.txt", "lmcore train book.txt --minutes 60",
+                          "lmcore train africa-galore --preset day21 --tokenizer word --epochs 50",
+                          "lmcore train other.txt --from runs/book",
+                          "lmcore train --resume runs/book --steps 20000")
+
+    text: Positional[Annotated[str | None, arg(metavar="TEXT")]] = None     # a file, a folder, a set, or what
+    # `lmcore prepare` wrote
+    fold: bool = False                  # make capitals small
+    tokenizer: TokenizerName = None     # a kind, or a file; if not given, what `lmcore analyze` suggests
+    vocab_size: int | None = None       # V, tokens to learn (bpe, sentencepiece)
+    min_count: int | None = None        # rarer words are unknown (word)
+    preset: str | None = None           # one of those that `lmcore info` lists
+    minutes: float = 10                 # how long it may take, if neither --steps nor --epochs says so
+    out: str | None = None              # the folder of the run; if not given, runs/ and the text's name
+    resume: str | None = None           # a run to go on with
+    from_: Annotated[str | None, arg(name="from")] = None   # a trained model to begin with
+    model: OmitArgPrefixes[ModelChoices] = field(default_factory=ModelChoices)
+    train: OmitArgPrefixes[TrainChoices] = field(default_factory=TrainChoices)
+
+    def __call__(self) -> None:
+        if bool(self.text) == bool(self.resume):
+            raise ValueError("name a text to train on, or a run with --resume: lmcore train book.txt")
+        run = self.go_on() if self.resume else self.begin()
+        if run.ended == "interrupted":
+            raise KeyboardInterrupt(f"go on with: lmcore train --resume {run.folder}")
+        ended(run)
+
+    def go_on(self) -> Run:
+        """Take up a run where it was."""
+        parts, _ = data.prepared(read(Path(self.resume) / SOURCE)["tokens"])
+        return resume(self.resume, parts, **given(self.train))
+
+    def begin(self) -> Run:
+        """Prepare the text, plan, say so, train."""
+        train, changes = given(self.train), given(self.model)
+        if {"steps", "epochs"} <= set(train):
+            raise ValueError("--steps and --epochs say the same: give one of them")
+        out = Path(self.out or Path("runs") / Path(self.text).stem)
+        if (out / LAST).exists():
+            raise ValueError(f"{out} holds a run: go on with `lmcore train --resume {out}`, or name another "
+                             "folder with --out")
+        model, tok = self.start(changes)
+        parts, tok = self.prepared(out, tok)
+        chosen = plan(parts, tok, self.preset, self.minutes, changes, train, model and model.config)
+        print(f"{chosen}\nquality    {expected(parts, tok)}\nrun        {out}", flush=True)
+        return fit(model or GPT(chosen.model), parts, tok, chosen.train, out)
+
+    def start(self, changes: dict) -> tuple[GPT | None, Tokenizer | None]:
+        """The model and tokenizer with which to begin, if they are trained already."""
+        if not self.from_:
+            return None, None
+        if changes or self.preset or self.tokenizer or self.vocab_size or self.min_count:
+            raise ValueError(f"--from keeps model and tokenizer of {self.from_}: leave out the options of these")
+        return model_of(self.from_)
+
+    def prepared(self, out: Path, tok: Tokenizer | None) -> tuple[dict[str, Path], Tokenizer]:
+        """The token files of the text: those that were prepared, or written now into the run's folder."""
+        folder = Path(self.text)
+        if not (folder / "train.bin").is_file():
+            folder, text = out / "text", Text(text=self.text, fold=self.fold)
+            asked = self.tokenizer, self.vocab_size, self.min_count
+            tok, why = (tok, f"of {self.from_}") if tok else data.tokenizer_for(text.read, *asked)
+            written(text, tok, why, folder)
+        elif self.fold or self.tokenizer or self.vocab_size or self.min_count:
+            raise ValueError(f"{folder} is prepared already: leave out the options of texts and tokenizers")
+        out.mkdir(parents=True, exist_ok=True)
+        source = {"text": self.text, "tokens": str(folder)}
+        (out / SOURCE).write_text(json.dumps(source) + "\n", encoding="utf-8")
+        return data.prepared(folder)
+
+
+def read(file: Path) -> dict:
+    """A file that `train` wrote.
+
+    Raises: FileNotFoundError if it is not there.
+    """
+    if not file.is_file():
+        raise FileNotFoundError(f"no run of `lmcore train` in {file.parent}: it has no {file.name}")
+    return json.loads(file.read_text(encoding="utf-8"))
+
+
+def expected(parts: dict[str, Path], tok: Tokenizer) -> str:
+    """What to expect, in words."""
+    score = counted(parts, tok)
+    return (f"counting (Kneser-Ney, 5 tokens) reaches {score.bits_per_byte:.2f} bits per byte, perplexity "
+            f"{score.perplexity:.1f}")
+
+
+def ended(run: Run) -> None:
+    """How good it became, a text, and what to do with it."""
+    best = min((line for line in run.history if "val" in line), key=lambda line: line["val"])
+    model, tok = model_of(str(run.folder))
+    print(f"\nbest       {best['bits_per_byte']:.3f} bits per byte, perplexity {best['perplexity']:.1f}, at step "
+          f"{best['step']:,}\n\n{generate(model, tok, '', 100, temperature=0.8)}\n\nnext       "
+          + " | ".join(f"lmcore {name} {run.folder}" for name in ("generate", "chat", "evaluate")))
