@@ -7,7 +7,7 @@ export OMP_NUM_THREADS ?= 1
 export WANDB_MODE ?= offline
 
 .DEFAULT_GOAL := help
-.PHONY: help install everything lab test lint book run sync check student instructor grade badges bench gpu clean
+.PHONY: help install everything lab demo test lint book run sync check student instructor grade badges bench gpu clean
 
 help:               ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -20,6 +20,9 @@ everything:         # the same environment with the tools of tests, book and gra
 
 lab: install        ## open JupyterLab on the first page (ARGS=--no-browser on a server)
 	$(BIN)/jupyter lab --LabApp.default_url=/lab/tree/chapters/00_start.ipynb $(if $(filter 0,$(shell id -u)),--allow-root) $(ARGS)
+
+demo: install       ## a minute of training on tales, then tales of its own (ARGS="--seconds 300")
+	$(BIN)/lmcore demo $(ARGS)
 
 test: everything lint book   ## every test, every notebook, the book in a browser
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile tests

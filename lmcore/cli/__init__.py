@@ -48,8 +48,8 @@ def main(args: Sequence[str] | None = None) -> int:
         return 0
     except SystemExit as ended:
         return ended.code or 0
-    except KeyboardInterrupt:
-        return said("interrupted", 130)
+    except KeyboardInterrupt as ended:
+        return said(f"interrupted; {ended}" if str(ended) else "interrupted", 130)
     except BrokenPipeError:             # whoever read our output has left, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

@@ -97,7 +97,7 @@ class Train:
         if not self.from_:
             return None, None
         if changes or self.preset or self.tokenizer or self.vocab_size or self.min_count:
-            raise ValueError(f"--from keeps model and tokenizer of {self.from_}: leave out the options of these")
+            raise ValueError(f"--from keeps model and tokenizer of {self.from_}: leave out their options")
         return model_of(self.from_)
 
     def prepared(self, out: Path, tok: Tokenizer | None) -> tuple[dict[str, Path], Tokenizer]:
@@ -137,6 +137,6 @@ def ended(run: Run) -> None:
     """How good it became, a text, and what to do with it."""
     best = min((line for line in run.history if "val" in line), key=lambda line: line["val"])
     model, tok = model_of(str(run.folder))
-    print(f"\nbest       {best['bits_per_byte']:.3f} bits per byte, perplexity {best['perplexity']:.1f}, at step "
-          f"{best['step']:,}\n\n{generate(model, tok, '', 100, temperature=0.8)}\n\nnext       "
+    print(f"\nbest       {best['bits_per_byte']:.3f} bits per byte, perplexity {best['perplexity']:.1f}, "
+          f"at step {best['step']:,}\n\n{generate(model, tok, '', 100, temperature=0.8)}\n\nnext       "
           + " | ".join(f"lmcore {name} {run.folder}" for name in ("generate", "chat", "evaluate")))
