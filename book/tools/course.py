@@ -3,9 +3,11 @@
     python book/tools/course.py      refresh what other files show of them: the map between <!-- map --> and
                                      <!-- /map --> in README and chapters, the picture book/_static/pairs.svg
 """
+import math
 import re
 import tomllib
 from dataclasses import dataclass
+from functools import cached_property
 from html import escape
 from itertools import groupby
 from pathlib import Path
@@ -43,6 +45,14 @@ class Chapter:
     def available(self) -> bool:
         return (ROOT / "chapters" / f"{self.slug}.ipynb").exists()
 
+    @cached_property
+    def took(self) -> int:
+        """Minutes of the recorded run, rounded up; 0 if there is none."""
+        if not self.available:
+            return 0
+        nb = nbformat.read(ROOT / "chapters" / f"{self.slug}.ipynb", 4)
+        return math.ceil(nb.metadata.get("lmcore", {}).get("minutes", 0))
+
 
 CHAPTERS = [Chapter(**row) for row in TABLE["chapter"]]
 
@@ -58,11 +68,11 @@ def table(head: list[str], rows: list[list[str]]) -> str:
 
 
 def map_table() -> str:
-    """The map for chapter 00 and the README: every chapter, its question, its hours and what it needs."""
-    return table(["", "chapter", "the question", "hours", "builds on", ""],
+    """The map for chapter 00 and the README: every chapter, its question, its times and what it needs."""
+    return table(["", "chapter", "the question", "hours", "runs in", "builds on", ""],
                  [[f"{c.number:02d}", c.title, c.question, f"{c.hours:g}".replace("0.5", "½"),
-                   ", ".join(f"{n:02d}" for n in c.needs) or "–", "available" if c.available else "planned"]
-                  for c in CHAPTERS])
+                   f"{c.took} min" if c.took else "", ", ".join(f"{n:02d}" for n in c.needs) or "–",
+                   "available" if c.available else "planned"] for c in CHAPTERS])
 
 
 def map_html() -> str:
