@@ -232,8 +232,7 @@ class Trainer:
 
     def due(self, rate: float, length: float) -> None:
         """After a step: a line of history, an evaluation, a checkpoint, each at its time."""
-        config, at = self.config, self.at
-        last = at.step == config.steps
+        config, at, last = self.config, self.at, self.at.step == self.config.steps
         if at.step % config.log_every == 0 or last:
             self.log.record(step=at.step, loss=sum(at.recent) / len(at.recent), rate=rate, gradient=length,
                             tokens=at.tokens, tokens_per_second=round(self.log.rate()))
