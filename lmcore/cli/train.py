@@ -12,7 +12,7 @@ from lmcore import data
 from lmcore.checkpoint import LAST, Tokenizer
 from lmcore.cli.models import SOURCE, model_of
 from lmcore.cli.texts import Text, TokenizerName, written
-from lmcore.config import GPTConfig, TrainConfig
+from lmcore.config import GPTConfig, TrainConfig, preset
 from lmcore.generate import generate
 from lmcore.gpt import GPT
 from lmcore.plan import counted, plan
@@ -82,6 +82,7 @@ class Train:
         train, changes = given(self.train), given(self.model)
         if {"steps", "epochs"} <= set(train):
             raise ValueError("--steps and --epochs say the same: give one of them")
+        preset(self.preset or "mini", **changes), TrainConfig(**train)      # tell of a bad choice at once
         out = Path(self.out or Path("runs") / Path(self.text).stem)
         if (out / LAST).exists():
             raise ValueError(f"{out} holds a run: go on with `lmcore train --resume {out}`, or name another "
