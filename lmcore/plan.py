@@ -124,21 +124,21 @@ def fitting(ids: np.ndarray, B: int, T: int) -> int:
 def seconds_per_step(config: GPTConfig, settings: TrainConfig, batch: Batches | None = None) -> float:
     """The median time of three steps of this model on this machine, after one to warm up."""
     device, precision, _ = choose(settings, config)
-    model = GPT(config).to(device).train()
-    optimisers = optim.optimisers(model, settings)
-    full = torch.ones(settings.batch_size, config.block_size, dtype=torch.long)
-    taken = []
-    for i in range(4):
-        began = time.perf_counter()
-        X, Y = (x.to(device) for x in (batch(i) if batch else (full, full)))
-        with torch.autocast(device.partition(":")[0], torch.bfloat16, enabled=precision == "bfloat16"):
-            loss = model.loss(X, Y)
-        loss.backward()
-        for each in optimisers:
-            each.step()
-            each.zero_grad()
-        loss.item()                     # waits for what a GPU still has to do
-        taken.append(time.perf_counter() - began)
+    full, taken = torch.ones(settings.batch_size, config.block_size, dtype=torch.long), []
+    with torch.random.fork_rng():       # whoever draws later draws as if this had not been
+        model = GPT(config).to(device).train()
+        optimisers = optim.optimisers(model, settings)
+        for i in range(4):
+            began = time.perf_counter()
+            X, Y = (x.to(device) for x in (batch(i) if batch else (full, full)))
+            with torch.autocast(device.partition(":")[0], torch.bfloat16, enabled=precision == "bfloat16"):
+                loss = model.loss(X, Y)
+            loss.backward()
+            for each in optimisers:
+                each.step()
+                each.zero_grad()
+            loss.item()                 # waits for what a GPU still has to do
+            taken.append(time.perf_counter() - began)
     return sorted(taken[1:])[1]
 
 

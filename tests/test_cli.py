@@ -9,6 +9,7 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
+import torch
 
 import lmcore as lm
 from lmcore.checkpoint import load
@@ -141,6 +142,18 @@ def test_a_file_with_every_fault(typed):
     assert code == 0, wrong
     for mended in ("1 byte-order marks taken away", "1 unreadable places, now �", "2 line ends made \\n"):
         assert mended in shown
+
+
+def test_a_trained_model_is_trained_further_on_another_text(typed):
+    assert typed("train", "book.txt", "--tokenizer", "bpe", "--preset", "mini", *TINY, *FEW)[0] == 0
+    Path("other.txt").write_text("\n".join(f"Otro árbol, número {i}." for i in range(200)), encoding="utf-8")
+    code, shown, wrong = typed("train", "other.txt", "--from", "runs/book", *FEW, "--batch-size", "4")
+    assert code == 0, wrong
+    assert "512 tokens: of runs/book" in shown and "as trained" in shown
+    text = typed("generate", "runs/other", "--max-tokens", "9")[1]
+    torch.manual_seed(7)                # which is not the seed of the run
+    assert typed("train", "other.txt", "--from", "runs/book", *FEW, "--batch-size", "4", "--out", "b")[0] == 0
+    assert typed("generate", "b", "--max-tokens", "9")[1] == text
 
 
 WRONG = {

@@ -5,6 +5,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import ClassVar
 
+import torch
+
 from lmcore import WordTokenizer, data, evaluate
 from lmcore.config import GPTConfig, TrainConfig
 from lmcore.data.corpus import corpus
@@ -45,6 +47,7 @@ class Demo:
         entropy = -sum(data.log2p("tales")["val"][:JUDGED]) / size
         guess = sum(len(tok.encode(doc)) + 1 for doc in judged) * log(tok.vocab_size, 2) / size
         print(f"{len(parts['train']):,} tales as words; {steps:,} steps take about {duration(steps * step)}")
+        torch.manual_seed(self.seed)
         with TemporaryDirectory() as folder:
             run = fit(GPT(config), {**parts, "val": judged}, tok, settings, Path(folder) / "demo")
         if run.ended == "interrupted":

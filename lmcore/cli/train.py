@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field, make_dataclass
 from pathlib import Path
 from typing import Annotated, ClassVar, get_type_hints
 
+import torch
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from lmcore import data
@@ -91,6 +92,7 @@ class Train:
         parts, tok = self.prepared(out, tok)
         chosen = plan(parts, tok, self.preset, self.minutes, changes, train, model and model.config)
         print(f"{chosen}\nquality    {expected(parts, tok)}\nrun        {out}", flush=True)
+        torch.manual_seed(chosen.train.seed)
         return fit(model or GPT(chosen.model), parts, tok, chosen.train, out)
 
     def start(self, changes: dict) -> tuple[GPT | None, Tokenizer | None]:
