@@ -21,7 +21,9 @@ class Log:
     def __init__(self, folder: Path, step: int, steps: int, wandb: str = "off"):
         self.folder, self.steps = folder, steps
         self.wandb = begin_wandb(folder, wandb) if wandb != "off" else None
-        self.alive = sys.stderr.isatty() or type(sys.stderr).__module__.startswith("ipykernel")
+        notebook = type(sys.stdout).__module__.startswith("ipykernel")     # which shows errors in red
+        self.screen = sys.stdout if notebook else sys.stderr
+        self.alive = notebook or self.screen.isatty()
         self.began = self.shown = time.monotonic()
         self.first, self.tokens, self.width = step, 0, 0
 
@@ -47,13 +49,13 @@ class Log:
 
     def show(self, line: str) -> None:
         start, end = ("\r", "") if self.alive else ("", "\n")
-        print(f"{start}{line:<{self.width}}", end=end, file=sys.stderr, flush=True)
+        print(f"{start}{line:<{self.width}}", end=end, file=self.screen, flush=True)
         self.width = len(line) if self.alive else 0
 
     def say(self, line: str) -> None:
         """A line that stays."""
         if self.width:
-            print(f"\r{' ' * self.width}\r", end="", file=sys.stderr, flush=True)
+            print(f"\r{' ' * self.width}\r", end="", file=self.screen, flush=True)
             self.width = 0
         print(line, flush=True)
 
@@ -72,7 +74,7 @@ class Log:
         if self.wandb:
             tried(self.wandb.finish)
         if self.width:
-            print(file=sys.stderr)
+            print(file=self.screen)
 
 
 def sizes(folder: Path) -> dict[str, int]:

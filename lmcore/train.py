@@ -23,7 +23,7 @@ from lmcore.checkpoint import BEST, LAST, Tokenizer
 from lmcore.config import TrainConfig
 from lmcore.data.corpus import corpus, known, validation
 from lmcore.data.windows import Batches
-from lmcore.evaluate import score
+from lmcore.evaluate import score_ids
 from lmcore.generate import evaluating, generate
 from lmcore.gpt import GPT
 from lmcore.log import HISTORY, SAMPLES, Log, cut_back, history, sizes
@@ -132,8 +132,8 @@ class Trainer:
             self.job.adopt(each)
         self.rates = [[group["lr"] for group in each.param_groups] for each in self.optimisers]
         self.at, self.kept = Progress(), None       # self.kept: the step of the last checkpoint
-        print(f"{device}, {precision} ({why}); {model.n_params:,} parameters, {len(text['train']):,} tokens; "
-              f"{self.config.steps:,} steps are {self.config.steps / self.batch.per_epoch:.2g} times through",
+        print(f"{device}, {precision}: {why}\n{model.n_params:,} parameters; {self.config.steps:,} steps are "
+              f"{self.config.steps / self.batch.per_epoch:.2g} times through {len(text['train']):,} tokens",
               flush=True)
 
     def about(self) -> dict:
@@ -248,7 +248,7 @@ class Trainer:
     def judge(self) -> None:
         """Score the validation documents; keep the model if it is the best so far."""
         with evaluating(self.model):
-            found = score(self.model, *self.val)
+            found = score_ids(self.model, *self.val)
         at, nats = self.at, found.nats_per_token
         better = at.best is None or nats < at.best
         at.best, at.waited = (nats, 0) if better else (at.best, at.waited + 1)

@@ -180,7 +180,7 @@ def test_into_a_pipe_go_plain_lines(tmp_path, capfd):
 
 def test_the_choice_of_precision_is_told_and_can_be_made(tmp_path, capsys):
     run(tmp_path, precision="bfloat16")
-    assert "bfloat16 (as asked)" in capsys.readouterr().out
+    assert "bfloat16: as asked" in capsys.readouterr().out
     device, precision, why = choose(lm.TrainConfig(device="cpu"), model().config)
     assert (device, precision) == ("cpu", "float32") and why
     with pytest.raises(ValueError, match="no device 'abacus' here; there is"):
