@@ -45,10 +45,10 @@ def evaluate(model: Model, docs: Sequence[str], tok: "CharTokenizer") -> Score:
     if isinstance(docs, str) or not docs:
         raise ValueError(f"evaluate wants a list of documents with at least one, got {docs!r:.40}")
     rows = [[*tok.encode(doc), tok.end] for doc in docs]
-    return score(model, rows, [len(doc.encode(errors="surrogatepass")) + 1 for doc in docs])
+    return score_ids(model, rows, [len(doc.encode(errors="surrogatepass")) + 1 for doc in docs])
 
 
-def score(model: Model, rows: Sequence[Sequence[int]], size: Sequence[int]) -> Score:
+def score_ids(model: Model, rows: Sequence[Sequence[int]], size: Sequence[int]) -> Score:
     """The same for documents that are encoded already, ends included, of so many bytes each."""
     nats = [-float(model.log_probs(ids).double().sum()) for ids in rows]
     tokens = list(map(len, rows))

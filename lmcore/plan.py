@@ -17,7 +17,7 @@ from lmcore.cost import cost
 from lmcore.data.corpus import corpus, validation
 from lmcore.data.tokens import Tokenizer
 from lmcore.data.windows import Batches, borders
-from lmcore.evaluate import Score, score
+from lmcore.evaluate import Score, score_ids
 from lmcore.gpt import GPT
 from lmcore.machine import choose
 from lmcore.ngrams import KneserNey
@@ -160,4 +160,4 @@ def counted(parts: Parts, tok: Tokenizer, order: int = 5) -> Score:
     model = KneserNey(order)
     model.tok = tok
     model.count(rows)
-    return score(model, *validation(corpus(parts["val"], tok, "val"), tok, 200))
+    return score_ids(model, *validation(corpus(parts["val"], tok, "val"), tok, 200))
