@@ -5,6 +5,7 @@ the exit code is chosen: 0 done; 1 the work failed; 2 what was given cannot be u
 """
 import contextlib
 import importlib
+import inspect
 import io
 import os
 import sys
@@ -118,7 +119,7 @@ def parsed(name: str, args: list[str]) -> Callable[[], None]:
     try:
         with contextlib.redirect_stderr(complaint):
             return tyro.cli(kind, prog=f"lmcore {name}", args=args, config=[tyro.conf.FlagCreatePairsOff],
-                            description=f"{kind.__doc__}\n\nexamples\n{examples}")
+                            description=f"{inspect.getdoc(kind)}\n\nexamples\n{examples}")
     except SystemExit as ended:
         if not ended.code:
             raise

@@ -8,6 +8,7 @@ from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from lmcore import data, evaluate
 from lmcore.checkpoint import Tokenizer, load
+from lmcore.cli.texts import Str, option
 from lmcore.config import PRESETS, GPTConfig, preset
 from lmcore.cost import cost
 from lmcore.generate import generate, generate_file, interact, stream
@@ -37,8 +38,8 @@ class Info:
 
     EXAMPLES: ClassVar = ("lmcore info", "lmcore info --preset 19m --json", "lmcore info runs/book")
 
-    model: Positional[Annotated[str | None, arg(metavar="MODEL")]] = None   # a trained model
-    preset: str | None = None           # one of the presets; if nothing is named, all
+    model: Positional[Annotated[str | None, option("MODEL")]] = None     # a trained one
+    preset: Str = None                  # one of the presets; if nothing is named, all
     batch_size: int = 16                # rows of a step, for the memory of training
     json: bool = False                  # for programs
 
@@ -90,10 +91,10 @@ class Generate(Write):
                           "lmcore generate tales --prompt-file prompts.txt --output texts.jsonl",
                           'echo "Long ago" | lmcore generate tales --prompt-file /dev/stdin')
 
-    prompts: Positional[Annotated[tuple[str, ...], arg(metavar="PROMPT")]] = ()     # beginnings, if any
+    prompts: Positional[Annotated[tuple[str, ...], option("PROMPT")]] = ()      # beginnings; none: a new text
     stream: bool = False                # show each piece as soon as it is known
-    prompt_file: str | None = None      # a file with a beginning on each line
-    output: str | None = None           # with --prompt-file: a file for the texts, a line of JSON each
+    prompt_file: Str = None             # a file with a beginning on each line
+    output: Str = None                  # with --prompt-file: a file for the texts, a line of JSON each
 
     def __call__(self) -> None:
         if self.prompt_file and self.prompts:
@@ -141,7 +142,7 @@ class Evaluate:
                           "lmcore evaluate runs/book other.txt --json")
 
     model: Positional[ModelName]        # the folder of a run, or a model of the course, such as tales
-    text: Positional[Annotated[str | None, arg(metavar="TEXT")]] = None     # if not given, the run's own
+    text: Positional[Annotated[str | None, option("TEXT")]] = None      # if not given, the run's own
     part: Literal["train", "val", "test"] = "test"      # of a text cut in parts; a file is taken whole
     docs: int = 0                       # the first so many documents; 0: all
     json: bool = False                  # for programs

@@ -10,8 +10,15 @@ from tyro.conf import Positional, arg
 
 from lmcore import data
 
+
+def option(metavar: str, **more: str) -> object:
+    """How an option without a value of its own is shown: no word of a default."""
+    return arg(metavar=metavar, help_behavior_hint="", **more)
+
+
+Int, Str = Annotated[int | None, option("INT")], Annotated[str | None, option("STR")]
 TextName = Annotated[Positional[str], arg(metavar="TEXT")]
-TokenizerName = Annotated[str | None, arg(metavar="char|word|bpe|sentencepiece|FILE")]
+TokenizerName = Annotated[str | None, option("char|word|bpe|sentencepiece|FILE")]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,8 +74,8 @@ class Vocabulary(Text):
     """How a text becomes tokens."""
 
     tokenizer: TokenizerName = None     # a kind, or a file; if not given, what `lmcore analyze` suggests
-    vocab_size: int | None = None       # V, tokens to learn (bpe, sentencepiece)
-    min_count: int | None = None        # rarer words are unknown (word)
+    vocab_size: Int = None              # V, tokens to learn (bpe, sentencepiece)
+    min_count: Int = None               # rarer words are unknown (word)
 
     def learned(self) -> tuple[data.Tokenizer, str]:
         """The tokenizer, and why this one."""

@@ -4,7 +4,8 @@ import json
 import re
 from dataclasses import asdict, dataclass, field, make_dataclass
 from pathlib import Path
-from typing import Annotated, ClassVar, get_type_hints
+from types import NoneType
+from typing import Annotated, ClassVar, Literal, get_args, get_origin, get_type_hints
 
 import torch
 from tyro.conf import OmitArgPrefixes, Positional, arg
@@ -12,7 +13,7 @@ from tyro.conf import OmitArgPrefixes, Positional, arg
 from lmcore import data
 from lmcore.checkpoint import LAST, Tokenizer
 from lmcore.cli.models import SOURCE, model_of
-from lmcore.cli.texts import Text, TokenizerName, written
+from lmcore.cli.texts import Int, Str, Text, TokenizerName, option, written
 from lmcore.config import GPTConfig, TrainConfig, preset
 from lmcore.generate import generate
 from lmcore.gpt import GPT
@@ -24,13 +25,22 @@ def optional(config: type, without: tuple[str, ...] = ()) -> type:
     """A config whose fields may all be left out, with the same help: what is not given is chosen."""
     comments = dict(re.findall(r"^    (\w+):.*?#\s*(.*)$", inspect.getsource(config), re.M))
     hints = get_type_hints(config)
-    fields = [(name, Annotated[hints[name] | None, arg(help=comments[name])], None)
-              for name in hints if name not in without]
+    fields = [(name, Annotated[hint | None, option(shown(hint), help=comments[name])], None)
+              for name, hint in hints.items() if name not in without]
     made = make_dataclass(config.__name__, fields, frozen=True, kw_only=True)
     made.__doc__ = "If not given, as the preset has it, or as suits the text."
     return made
 
 
+def shown(hint: object) -> str:
+    """What stands for the value of an option in its help: "INT", "True|False", "pre|post"."""
+    if get_origin(hint) is Literal:
+        return "|".join(get_args(hint))
+    kind = next((part for part in get_args(hint) if part is not NoneType), hint)
+    return "True|False" if kind is bool else kind.__name__.upper()
+
+
+TEXTS = "a file, a folder of texts, a set that `lmcore data` lists, or a folder that `lmcore prepare` wrote"
 ModelChoices, TrainChoices = optional(GPTConfig, ("vocab_size",)), optional(TrainConfig)
 
 
@@ -51,17 +61,16 @@ class Train:
                           "lmcore train other.txt --from runs/book",
                           "lmcore train --resume runs/book --steps 20000")
 
-    text: Positional[Annotated[str | None, arg(metavar="TEXT")]] = None     # a file, a folder, a set, or what
-    # `lmcore prepare` wrote
+    text: Positional[Annotated[str | None, option("TEXT", help=TEXTS)]] = None
     fold: bool = False                  # make capitals small
     tokenizer: TokenizerName = None     # a kind, or a file; if not given, what `lmcore analyze` suggests
-    vocab_size: int | None = None       # V, tokens to learn (bpe, sentencepiece)
-    min_count: int | None = None        # rarer words are unknown (word)
-    preset: str | None = None           # one of those that `lmcore info` lists
+    vocab_size: Int = None              # V, tokens to learn (bpe, sentencepiece)
+    min_count: Int = None               # rarer words are unknown (word)
+    preset: Str = None                  # one of those that `lmcore info` lists
     minutes: float = 10                 # how long it may take, if neither --steps nor --epochs says so
-    out: str | None = None              # the folder of the run; if not given, runs/ and the text's name
-    resume: str | None = None           # a run to go on with
-    from_: Annotated[str | None, arg(name="from")] = None   # a trained model to begin with
+    out: Str = None                     # the folder of the run; if not given, runs/ and the text's name
+    resume: Str = None                  # a run to go on with
+    from_: Annotated[Str, arg(name="from")] = None         # a trained model to begin with
     model: OmitArgPrefixes[ModelChoices] = field(default_factory=ModelChoices)
     train: OmitArgPrefixes[TrainChoices] = field(default_factory=TrainChoices)
 
