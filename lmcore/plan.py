@@ -7,6 +7,7 @@
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from math import ceil
 
 import numpy as np
 import torch
@@ -30,7 +31,7 @@ RECIPES = {     # what goes with a preset
     "medium": {"learning_rate": 3e-4}, "large": {"learning_rate": 2e-4, "batch_size": 8}}
 READ = 10               # tokens that are read for each parameter, at least
 EPOCHS = 30             # times through a text after which little is left to learn
-JUDGED = 20             # evaluations in a run
+JUDGED, SHARE = 20, 0.2     # evaluations in a run, and what they may take of its steps' time, at most
 COUNTED = 500_000       # tokens from which the expectation is counted
 
 
@@ -86,13 +87,19 @@ def plan(parts: Parts, tok: Tokenizer, name: str | None = None, minutes: float =
     if "epochs" in train:
         train["steps"] = max(1, round(train["epochs"] * batch.per_epoch))
     elif "steps" not in train:
-        enough = min(int((60 * minutes - JUDGED * judge) / step), EPOCHS * batch.per_epoch)
-        train = {"steps": max(enough, 1), "patience": 5, **train}
-    train = {"eval_every": max(train["steps"] // JUDGED, 1), **train, "epochs": None}
+        train = {"steps": enough(60 * minutes, step, judge, batch.per_epoch), "patience": 5, **train}
+    apart = min(max(train["steps"] // JUDGED, ceil(judge / (SHARE * step))), train["steps"])
     device, precision, _ = choose(settings, config)
-    settings = replace(settings, **{**train, "device": device, "precision": precision})
+    settings = replace(settings, **{"eval_every": apart, **train, "epochs": None, "device": device,
+                                    "precision": precision})
     seconds = settings.steps * step + settings.steps // settings.eval_every * judge
     return Plan(name or "as trained", config, settings, settings.steps / batch.per_epoch, seconds)
+
+
+def enough(seconds: float, step: float, judge: float, per_epoch: int) -> int:
+    """Steps that fit in this time with their evaluations, or that leave little to learn from the text."""
+    fitting = max((seconds - JUDGED * judge) / step, seconds / step / (1 + SHARE))
+    return max(1, min(int(fitting), EPOCHS * per_epoch))
 
 
 def largest(text: int, V: int, minutes: float, settings: TrainConfig) -> str:

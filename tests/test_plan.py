@@ -3,7 +3,7 @@ import pytest
 import torch
 
 import lmcore as lm
-from lmcore.plan import EPOCHS, counted, duration, fitting, largest, seconds_per_step
+from lmcore.plan import EPOCHS, counted, duration, enough, fitting, largest, seconds_per_step
 
 DOCS = [f"the {i}th tale ends with {i * i % 97} and no more" for i in range(300)]
 PARTS = lm.data.splits(DOCS)
@@ -35,6 +35,14 @@ def test_minutes_bound_the_steps_and_so_does_the_text():
     long = lm.plan(PARTS, TOK, "day21", minutes=1e6)
     assert long.epochs == pytest.approx(EPOCHS)
     assert "times through the text" in str(long) and "s a step" in str(long)
+
+
+def test_evaluations_take_a_fifth_of_the_steps_at_most():
+    assert enough(600, 0.1, 0.5, 10**9) == 5_900            # twenty evaluations in ten seconds
+    assert enough(600, 0.1, 60, 10**9) == 5_000             # fewer, in a hundred
+    assert enough(600, 0.1, 0.5, 10) == 10 * EPOCHS and enough(0, 0.1, 0.5, 10) == 1
+    plan = lm.plan(PARTS, TOK, "day21", train={"steps": 10})
+    assert plan.train.steps >= plan.train.eval_every > 1
 
 
 def test_steps_and_epochs_together_are_refused():
