@@ -188,3 +188,25 @@ def test_a_corpus_larger_than_memory_is_prepared(tmp_path):
                           capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert abs(int(done.stdout) - 0.8 * 48_000) < 500
+
+
+def test_a_tokenizer_is_the_one_asked_for_or_the_one_suggested(tmp_path):
+    read = lambda: iter(DOCS)
+    chosen = lambda *asked: type(lm.data.tokenizer_for(read, *asked)[0]).__name__
+    assert chosen() == "CharTokenizer" and chosen("word") == "WordTokenizer"
+    assert chosen(None, 300) == "BPETokenizer" and chosen(None, None, 2) == "WordTokenizer"
+    lm.WordTokenizer.train(["a b"]).save(tmp_path / "own.json")
+    assert chosen(str(tmp_path / "own.json")) == "WordTokenizer"
+    for asked, words in ((("char", 9), "leave vocab_size out"), (("bpe", 300, 2), "min_count is for words")):
+        with pytest.raises(ValueError, match=words):
+            chosen(*asked)
+    with pytest.raises(FileNotFoundError, match="give char, word, bpe"):
+        chosen("letters")
+
+
+def test_the_shelf_knows_every_set():
+    assert set(lm.data.names()) >= {"tales", "names", "shakespeare"}
+    assert lm.data.state("names") == "here" and lm.data.state("coplas") == "written"
+    assert all(lm.data.described(name) for name in lm.data.names())
+    with pytest.raises(ValueError, match="did you mean names"):
+        lm.data.state("namse")

@@ -25,8 +25,9 @@ def state(name: str) -> str:
     """
     if name in generated.SETS:
         return "written"
+    files = files_of(name)
     try:
-        return "here" if all(find(file) for file in files_of(name)) else "to fetch"
+        return "here" if all(map(find, files)) else "to fetch"
     except ValueError:
         return "damaged"
 
