@@ -23,7 +23,8 @@ class Copla(NamedTuple):
 
 
 def words(text: str) -> list[str]:
-    return WORD.findall(text.lower())
+    """Its words, in small letters; letters without a vowel, which a model may write, are none."""
+    return [word for word in WORD.findall(text.lower()) if _nuclei(word)]
 
 
 def syllables(word: str) -> list[str]:

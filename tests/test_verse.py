@@ -79,6 +79,13 @@ def test_a_line_without_words_is_refused():
         rhyme("")
 
 
+@settings(deadline=None)
+@given(st.text(st.sampled_from("abcdefghiklmnopqrstuvyzáéíóúüñ \n,"), max_size=60))
+def test_whatever_a_model_writes_is_scored(text):
+    found = copla(text)
+    assert len(found.metres) == len(found.rhymes) and all(m >= 0 for m in found.metres)
+
+
 @cache
 def coplas() -> list[tuple[str, float]]:
     return Grammar.load("coplas").sample(seed=11, n=5000)
