@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from small_run import CONFIG, PARTS, TOK, model
+from small_run import CONFIG, DOCS, PARTS, TOK, model
 
 import lmcore as lm
 
@@ -58,7 +58,7 @@ def one(folder):
 def two(folder):
     rich = {"model": RICH, "muon": True}
     return work(2, folder, ddp={"engine": {"how": "ddp"}}, fsdp={}, tensor={"engine": {"tensor": 2}},
-                rich_fsdp=rich, rich_tensor={**rich, "engine": {"tensor": 2}}, half={"steps": 10},
+                rich_tensor={**rich, "engine": {"tensor": 2}}, half={"steps": 10},
                 odd_heads={"model": {"n_head": 1}, "engine": {"tensor": 2}},
                 odd_ranks={"engine": {"tensor": 4}}, copies={"engine": {"how": "ddp", "tensor": 2}})
 
@@ -66,7 +66,7 @@ def two(folder):
 @pytest.fixture(scope="module")
 def four(folder, two):
     on = {"resume": str(two["half"])}
-    return work(4, folder, ddp4={"engine": {"how": "ddp"}}, square={"engine": {"tensor": 2}}, on_fsdp=on,
+    return work(4, folder, ddp4={"engine": {"how": "ddp"}}, square={"engine": {"tensor": 2}},
                 on_tensor={**on, "engine": {"tensor": 4}})
 
 
@@ -105,9 +105,8 @@ def test_two_processes_train_as_one(name, one, two):
     check_same(two[name], one["one"])
 
 
-@pytest.mark.parametrize("name", ["rich_fsdp", "rich_tensor"])
-def test_grouped_queries_gates_and_muon_too(name, one, two):
-    check_same(two[name], one["one_rich"])
+def test_grouped_queries_gates_and_muon_too(one, two):
+    check_same(two["rich_tensor"], one["one_rich"])
 
 
 @pytest.mark.parametrize("name", ["ddp4", "square"])
@@ -115,9 +114,8 @@ def test_four_processes_train_as_one(name, one, four):
     check_same(four[name], one["one"])
 
 
-@pytest.mark.parametrize("name", ["on_fsdp", "on_tensor"])
-def test_four_processes_go_on_where_two_stopped(name, one, four):
-    check_same(four[name], one["one"])
+def test_four_processes_go_on_where_two_stopped(one, four):
+    check_same(four["on_tensor"], one["one"])
 
 
 def test_a_killed_process_ends_the_job_with_a_line(killed):
@@ -137,6 +135,20 @@ def test_another_number_of_processes_ends_the_run_as_if_it_had_not_been_killed(r
     else:
         fork(ranks, [{"folder": str(tmp_path / "run"), "resume": True, **changes}])
     check_same_run(tmp_path / "run", undisturbed)
+
+
+def test_the_command_goes_on_under_torchrun_with_what_it_began_alone(tmp_path):
+    (tmp_path / "book.txt").write_text("\n".join(DOCS))
+    lmcore, torchrun = str(SCRIPTS / "lmcore"), [SCRIPTS / "torchrun", "--standalone", "--nproc-per-node=2"]
+    begin = [lmcore, "train", "book.txt", "--preset", "day21", "--out", "run", "--steps"]
+    on = [*torchrun, "--no-python", lmcore, "train", "--resume", "run", "--steps"]
+    for command in ([*begin, "1"], [*on, "3"]):
+        said = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=ENV, timeout=120)
+        assert said.returncode == 0, said.stderr[-3000:]
+        assert said.stdout.count("best ") == 1
+    refused = subprocess.run([*begin, "1"], cwd=tmp_path, capture_output=True, text=True,
+                             env={**ENV, "RANK": "0"}, timeout=120)
+    assert "torchrun goes on with what one process began" in refused.stderr
 
 
 @pytest.mark.parametrize("name, said", [

@@ -1,6 +1,7 @@
 """The command `train`: a text's name is enough; what is chosen is said before it begins."""
 import inspect
 import json
+import os
 import re
 from dataclasses import asdict, dataclass, field, make_dataclass
 from pathlib import Path
@@ -80,7 +81,8 @@ class Train:
         run = self.go_on() if self.resume else self.begin()
         if run.ended == "interrupted":
             raise KeyboardInterrupt(f"go on with: lmcore train --resume {run.folder}")
-        ended(run)
+        if os.environ.get("RANK", "0") == "0":      # under torchrun, one process speaks
+            ended(run)
 
     def go_on(self) -> Run:
         """Take up a run where it was."""
@@ -94,6 +96,10 @@ class Train:
             raise ValueError("--steps and --epochs say the same: give one of them")
         preset(self.preset or "mini", **changes), TrainConfig(**train)      # tell of a bad choice at once
         out = Path(self.out or Path("runs") / Path(self.text).stem)
+        if "RANK" in os.environ:
+            raise ValueError("torchrun goes on with what one process began: lmcore train "
+                             f"{self.text} --steps 1, then torchrun ... --no-python lmcore train "
+                             f"--resume {out} --steps 20000")
         if (out / LAST).exists():
             raise ValueError(f"{out} holds a run: go on with `lmcore train --resume {out}`, or name another "
                              "folder with --out")

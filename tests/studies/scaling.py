@@ -1,6 +1,7 @@
 """GPTs of six sizes on tales read as words, each stopped after five budgets: how the excess falls.
 
     python tests/studies/scaling.py [SEED CHANNELS ...]     adds what data/runs/scaling_tales.json lacks
+    python tests/studies/scaling.py rates                   other rates: the smallest and the largest size
 
 One run for each size and seed sees every tale once, at a steady rate; at each budget a copy of it goes down
 to 0 over the last fifth (warm-up, stable, decay). The record holds for each copy the tokens it has read and
@@ -97,6 +98,12 @@ def main(seed: int, sizes: list[int]) -> None:
         FILE.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 
+def try_rates() -> None:
+    found = [run(C, 0, factor / math.sqrt(C), (600,))[0] | {"factor": factor}
+             for C in (min(LAYERS), max(LAYERS)) for factor in (0.02, 0.04, 0.08)]
+    FILE.write_text(json.dumps(kept() | {"rates": found}, indent=1) + "\n", encoding="utf-8")
+
+
 def kept() -> dict:
     """The record as it is now."""
     return json.loads(FILE.read_text(encoding="utf-8")) if FILE.is_file() else {"runs": []}
@@ -104,6 +111,8 @@ def kept() -> dict:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
+    if sys.argv[1:] == ["rates"]:
+        sys.exit(try_rates())
     chosen = list(map(int, sys.argv[1:]))
     for s in chosen[:1] or range(SEEDS):
         main(s, chosen[1:] or list(LAYERS))
