@@ -45,6 +45,7 @@ def register(monkeypatch, tmp_path):
                 "sets": {"set": {"files": ["set/file.txt"], "read": "lines"}}}
         monkeypatch.setattr(files, "registry", lambda: both)
         monkeypatch.setattr(lm.data, "registry", lambda: both)
+        monkeypatch.setattr(lm.data.shelf, "registry", lambda: both)
         return "set/file.txt"
     monkeypatch.setattr(files, "cache_folder", lambda: tmp_path / "cache")
     monkeypatch.setattr(files, "DATA", tmp_path / "data")
