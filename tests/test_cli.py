@@ -16,7 +16,7 @@ from lmcore.checkpoint import load
 from lmcore.cli import COMMANDS, main, one_line
 from lmcore.config import PRESETS, GPTConfig, TrainConfig
 
-LMCORE = [sys.executable, "-c", "import sys; from lmcore.cli import main; sys.exit(main())"]
+LMCORE = [sys.executable, "-m", "lmcore"]
 FEW = ["--steps", "4", "--eval-every", "2", "--eval-docs", "5", "--wandb", "off"]
 TINY = ["--n-layer", "1", "--n-embd", "16", "--n-head", "2", "--block-size", "32", "--batch-size", "4"]
 
@@ -202,7 +202,7 @@ def test_work_that_fails_is_one_line_and_code_1(typed):
 
 
 def test_a_reader_that_leaves_is_no_error():
-    shell = f"{sys.executable} -c 'import sys; from lmcore.cli import main; sys.exit(main())' --help | true"
+    shell = f"{sys.executable} -m lmcore --help | true"
     done = subprocess.run(["bash", "-c", f"set -o pipefail; {shell}"], capture_output=True, text=True)
     assert done.returncode == 0 and done.stderr == ""
 

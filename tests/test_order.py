@@ -10,7 +10,7 @@ ORDER = ["check", "hints", "config", "cost", "tokenizers", "grammar", "verse", "
          "ngrams", "layers", "attention", "models", "recurrent", "minigpt", "exchange", "gpt", "blankfile",
          "evaluate", "sampling", "generate", "checkpoint", "parallel", "log", "machine",
          "train", "plan", "finetune", "plots"]
-SEES_ALL = {"__init__", "cli"}
+SEES_ALL = {"__init__", "__main__", "cli"}
 
 
 def place(file: Path) -> str:
