@@ -1,11 +1,12 @@
 """The models that the manual writes with, each by one call of `lm.fit`; weights are kept in two bytes each.
 
     python tests/studies/models.py coplas|shakespeare|sonetos
-                                    data/runs/NAME.json and data/runs/NAME/, about ten minutes each
+                                    data/runs/NAME.json and data/runs/NAME/, five to ten minutes each
 
 A run that was stopped goes on from its folder runs/NAME. Coplas are read as words, Shakespeare (the lectures'
-cut) and sonnets as characters. The step is compiled, which halves the time; in bfloat16 where the processor
-has units for it. What is scored, on the whole validation part, is what was kept.
+cut) and sonnets as characters. The step of these two is compiled, which halves the time, and in bfloat16
+where the processor has units for it; coplas have many lengths, each of which would be compiled anew. What is
+scored, on the whole validation part, is what was kept.
 """
 import json
 import platform
@@ -22,19 +23,19 @@ from lmcore import checkpoint
 ROOT = Path(__file__).resolve().parents[2]
 RUNS = ROOT / "data/runs"
 MODERN = {"position": "rope", "norm": "rmsnorm", "qk_norm": True, "ffn": "relu2", "n_embd": 128}
-MUON = {"optimiser": "muon", "learning_rate": 1e-2, "schedule": "linear", "compile": True, "wandb": "off"}
+MUON = {"optimiser": "muon", "learning_rate": 1e-2, "schedule": "linear", "wandb": "off"}
 MODELS = {
     "coplas": {
         "model": {"block_size": 48, "n_layer": 3, "dropout": 0.05},
         "train": {"steps": 2_500, "batch_size": 32, "table_rate": 1.2, "eval_every": 500, "prompt": ""}},
     "shakespeare": {
         "model": {"block_size": 256, "n_layer": 4},
-        "train": {"steps": 3_200, "batch_size": 8, "table_rate": 0.4, "sampling": "stream", "stride": 100,
-                  "eval_every": 1_600, "prompt": "ROMEO:\n"}},
+        "train": {"steps": 2_800, "batch_size": 8, "table_rate": 0.4, "sampling": "stream", "stride": 100,
+                  "compile": True, "eval_every": 1_400, "prompt": "ROMEO:\n"}},
     "sonetos": {
         "model": {"block_size": 256, "n_layer": 4},
-        "train": {"steps": 2_400, "batch_size": 8, "table_rate": 0.4, "eval_every": 800, "eval_docs": 100,
-                  "prompt": ""}}}
+        "train": {"steps": 2_400, "batch_size": 8, "table_rate": 0.4, "compile": True, "eval_every": 800,
+                  "eval_docs": 100, "prompt": ""}}}
 FIRST = 10          # steps whose mean loss can be checked again
 
 
