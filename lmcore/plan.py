@@ -33,6 +33,7 @@ READ = 10               # tokens that are read for each parameter, at least
 EPOCHS = 30             # times through a text after which little is left to learn
 JUDGED, SHARE = 20, 0.2     # evaluations in a run, and what they may take of its steps' time, at most
 COUNTED = 500_000       # tokens from which the expectation is counted
+NEAR = 0.95, 1.1        # what runs came to, times what counting reaches (africa-galore, shakespeare, sonetos)
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ import json
 import os
 import re
 from dataclasses import asdict, dataclass, field, make_dataclass
+from math import exp
 from pathlib import Path
 from types import NoneType
 from typing import Annotated, ClassVar, Literal, get_args, get_origin, get_type_hints
@@ -18,7 +19,7 @@ from lmcore.cli.texts import Int, Str, Text, TokenizerName, option, written
 from lmcore.config import GPTConfig, TrainConfig, preset
 from lmcore.generate import generate
 from lmcore.gpt import GPT
-from lmcore.plan import counted, plan
+from lmcore.plan import NEAR, counted, plan
 from lmcore.train import Run, fit, resume
 
 
@@ -147,8 +148,9 @@ def read(file: Path) -> dict:
 def expected(parts: dict[str, Path], tok: Tokenizer) -> str:
     """What to expect, in words."""
     score = counted(parts, tok)
-    return (f"counting (Kneser-Ney, 5 tokens) reaches {score.bits_per_byte:.2f} bits per byte, perplexity "
-            f"{score.perplexity:.1f}")
+    bits, nats = ([near * value for near in NEAR] for value in (score.bits_per_byte, score.nats_per_token))
+    return (f"expect {bits[0]:.2f} to {bits[1]:.2f} bits per byte, perplexity {exp(nats[0]):.0f} to "
+            f"{exp(nats[1]):.0f}: counting (Kneser-Ney of 5 tokens) reaches {score.bits_per_byte:.2f}")
 
 
 def ended(run: Run) -> None:
