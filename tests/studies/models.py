@@ -27,7 +27,7 @@ MUON = {"optimiser": "muon", "learning_rate": 1e-2, "schedule": "linear", "wandb
 MODELS = {
     "coplas": {
         "model": {"block_size": 48, "n_layer": 3, "dropout": 0.05},
-        "train": {"steps": 2_500, "batch_size": 32, "table_rate": 1.2, "eval_every": 500, "prompt": ""}},
+        "train": {"steps": 2_000, "batch_size": 32, "table_rate": 1.2, "eval_every": 1_000, "prompt": ""}},
     "shakespeare": {
         "model": {"block_size": 256, "n_layer": 4},
         "train": {"steps": 2_800, "batch_size": 8, "table_rate": 0.4, "sampling": "stream", "stride": 100,
