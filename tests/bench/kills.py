@@ -5,6 +5,8 @@
 Runs take turns at a plain step, accumulation, bfloat16 and Muon. A run goes on in a new child each time, and
 is ended with SIGKILL after a random part of half the time that a whole run takes.
 """
+import contextlib
+import io
 import itertools
 import os
 import random
@@ -52,9 +54,10 @@ def test_a_hundred_kills_change_nothing(tmp_path: Path):
         config = replace(CONFIG, steps=30, **kind)
         whole, run = tmp_path / f"whole{number}", tmp_path / f"run{number}"
         began = time.monotonic()
-        assert lm.fit(model(), PARTS, TOK, config, whole).ended == "done"
-        seconds = time.monotonic() - began
-        lm.fit(model(), PARTS, TOK, config, run, until=1)
+        with contextlib.redirect_stdout(io.StringIO()):
+            assert lm.fit(model(), PARTS, TOK, config, whole).ended == "done"
+            seconds = time.monotonic() - began
+            lm.fit(model(), PARTS, TOK, config, run, until=1)
         while not lived(started(lambda run=run: lm.resume(run, PARTS)), chance.uniform(0, seconds / 2)):
             kills += 1
         assert what_is_left(run) == what_is_left(whole)
