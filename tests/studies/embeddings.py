@@ -35,7 +35,7 @@ def words_of(text: str) -> list[str]:
 
 
 def kinds_of(source: str) -> dict[str, set[str]]:
-    """The words of each kind in a grammar, where a record is one word, a pair of names, or `the` and a noun."""
+    """The words of each kind in a grammar: a record is one word, a pair of names, or `the` and a noun."""
     kinds = {}
     for kind, records in tomllib.loads(source)["lexicons"].items():
         for record in records:
@@ -137,7 +137,8 @@ class Bag(nn.Module):
         return self.out(self.hidden(x).tanh())
 
 
-def sorter(X: Tensor, Y: Tensor, V: int, K: int, seed: int, steps: int = 800, vectors: Tensor | None = None) -> Bag:
+def sorter(X: Tensor, Y: Tensor, V: int, K: int, seed: int, vectors: Tensor | None = None,
+           steps: int = 800) -> Bag:
     torch.manual_seed(seed)
     model = Bag(V, K)
     if vectors is not None:
@@ -161,7 +162,7 @@ def measured(log_p: Tensor, Y: Tensor) -> dict[str, float]:
 
 
 def plots(kinds: dict[str, set[str]], source: str) -> dict:
-    """The classifier on the first words of tales, by how many tales it has seen, and where its vectors began."""
+    """The classifier on the first words of tales, by how many it has seen and where its vectors began."""
     lexicons, parts = tomllib.loads(source)["lexicons"], lm.data.splits("tales")
     docs = {part: [words_of(text) for text in texts] for part, texts in parts.items()}
     ids = {word: i for i, word in enumerate(sorted({w for doc in docs["train"] for w in doc}), 1)}
@@ -177,7 +178,8 @@ def plots(kinds: dict[str, set[str]], source: str) -> dict:
     vectors = torch.randn(V, C_BAG, generator=torch.Generator().manual_seed(0))
     vectors[[ids[word] for word in corpus.vocab]] = begun / begun.std()
     found = {}
-    for name, n, start in (("1000", 1000, None), ("20000", 20_000, None), ("1000, skip-gram's vectors", 1000, vectors)):
+    for name, n, start in (("1000", 1000, None), ("20000", 20_000, None),
+                           ("1000, skip-gram's vectors", 1000, vectors)):
         runs = []
         for seed in SEEDS:
             model = sorter(X["train"][:n], Y["train"][:n], V, K, seed, vectors=start)

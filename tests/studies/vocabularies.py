@@ -93,8 +93,8 @@ def of_size(parts: dict[str, list[str]], V: int, amounts: list[float]) -> dict:
 def counted(parts: dict[str, list[str]]) -> dict[str, float]:
     """Bits per byte of counting letters, by the order of the counts."""
     tok = lm.CharTokenizer.train([*parts["train"], *parts["val"]])
-    return {str(order): lm.evaluate(lm.KneserNey(order).fit(parts["train"], tok), parts["val"], tok).bits_per_byte
-            for order in (4, 6)}
+    tables = {order: lm.KneserNey(order).fit(parts["train"], tok) for order in (4, 6)}
+    return {str(order): lm.evaluate(table, parts["val"], tok).bits_per_byte for order, table in tables.items()}
 
 
 def main(name: str) -> None:
