@@ -30,7 +30,7 @@ USAGE = """usage: lmcore COMMAND [options]
 {commands}
 
   lmcore train book.txt               train on a text of yours; all else is chosen for you
-  lmcore generate tales "This is a"     write with the tales model, which comes with the course
+  lmcore generate tales "This is a"   write with the tales model, which comes with the course
   lmcore COMMAND --help               the options of a command, with examples
   lmcore --version                    which version this is
 
