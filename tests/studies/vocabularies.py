@@ -94,7 +94,7 @@ def counted(parts: dict[str, list[str]]) -> dict[str, float]:
     """Bits per byte of counting letters, by the order of the counts."""
     tok = lm.CharTokenizer.train([*parts["train"], *parts["val"]])
     tables = {order: lm.KneserNey(order).fit(parts["train"], tok) for order in (4, 6)}
-    return {str(order): lm.evaluate(table, parts["val"], tok).bits_per_byte for order, table in tables.items()}
+    return {str(order): lm.evaluate(t, parts["val"], tok).bits_per_byte for order, t in tables.items()}
 
 
 def main(name: str) -> None:
