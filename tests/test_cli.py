@@ -2,6 +2,7 @@
 import json
 import os
 import random
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -73,7 +74,7 @@ def test_the_whole_path_in_a_terminal_on_shakespeare():
     path = [["analyze", "shakespeare"],
             ["tokenizer", "shakespeare", "--tokenizer", "char", "--out", "letters.json"],
             ["prepare", "shakespeare", "--tokenizer", "letters.json", "--out", "prepared"],
-            ["train", "prepared", "--preset", "day21", *FEW, "--out", "runs/first"],
+            ["train", "prepared", "--preset", "day21", *FEW, "--steps", "40", "--out", "runs/first"],
             ["generate", "runs/first", "To be", "--max-tokens", "20", "--stream"],
             ["evaluate", "runs/first", "--docs", "5"]]
     shown = []
@@ -83,15 +84,13 @@ def test_the_whole_path_in_a_terminal_on_shakespeare():
         shown.append(text)
     assert "7,222, 74 of them repeats" in shown[0] and "66 tokens" in shown[1]
     assert "734 documents for val" in shown[2]
-    assert "day21: 412,544 parameters" in shown[3] and "█" in shown[3]
+    assert "day21: 412,416 parameters" in shown[3] and "█" in shown[3]
     assert shown[4].startswith("To be") and "bits per byte" in shown[5]
 
 
 def test_the_whole_path_in_pipes():
     run = lambda *words, text=None: subprocess.run([*LMCORE, *words], input=text, text=True, check=True,
                                                    capture_output=True).stdout
-    about = json.loads(run("analyze", "book.txt", "--json"))
-    assert about["documents"] == 400
     shown = run("train", "book.txt", "--preset", "day21", *FEW)
     assert "█" not in shown and "\r" not in shown and "runs/book" in shown
     text = run("generate", "runs/book", "--prompt-file", "/dev/stdin", "--max-tokens", "9", text="def\nass\n")
@@ -230,6 +229,12 @@ def test_shells_complete_the_commands(typed):
     assert code == 0 and all(f"'{name}'" in shown for name in COMMANDS)
 
 
+def test_an_analysis_can_be_read_by_programs(typed):
+    about = json.loads(typed("analyze", "book.txt", "--json")[1])
+    assert about["documents"] == 400 and about["cleaned"] == {}
+    assert about["kind"][0] == "char" and "too few" in about["kind"][1]
+
+
 def test_info_says_the_parameters(typed):
     code, shown, _ = typed("info", "--preset", "19m", "--json")
     assert code == 0 and json.loads(shown)["parameters"] == 19_804_416
@@ -261,6 +266,15 @@ def test_the_evaluation_is_that_of_the_package(typed):
     model, tok = load("tales")
     score = lm.evaluate(model, lm.data.splits("tales")["val"][:5], tok)
     assert shown["nats_per_token"] == pytest.approx(score.nats_per_token)
+
+
+def test_the_demo_stands_between_guessing_and_entropy(typed):
+    code, shown, wrong = typed("demo", "--seconds", "1")
+    assert code == 0, wrong
+    found = re.search(r"guessing (\S+) → this model (\S+) → .* (\S+)\n", shown)
+    guess, model, entropy = map(float, found.groups())
+    assert guess > model > entropy > 0.1
+    assert "temperature 0.7, beginning with 'Long ago a':\nLong ago a" in shown
 
 
 def test_the_course_is_on_the_shelf(typed):
