@@ -132,9 +132,9 @@ class Trainer:
             self.job.adopt(each)
         self.rates = [[group["lr"] for group in each.param_groups] for each in self.optimisers]
         self.at, self.kept = Progress(), None       # self.kept: the step of the last checkpoint
+        epochs = round(self.config.steps / self.batch.per_epoch, 2)
         print(f"{device}, {precision}: {why}\n{model.n_params:,} parameters; {self.config.steps:,} steps are "
-              f"{self.config.steps / self.batch.per_epoch:.2g} times through {len(text['train']):,} tokens",
-              flush=True)
+              f"{epochs:,} times through {len(text['train']):,} tokens", flush=True)
 
     def about(self) -> dict:
         """What config.json says of the run."""
