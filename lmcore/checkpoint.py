@@ -51,12 +51,14 @@ def load(folder: str | Path) -> tuple[GPT, Tokenizer]:
         raise FileNotFoundError(f"no trained model in {folder}: {', '.join(missing)} not there")
     kind, config = read_config(folder)
     tok = KINDS[kind].load(folder / "tokenizer.json")
-    model, weights = GPT(config), safetensors.torch.load_file(folder / "model.safetensors")
-    if config.tied:
-        weights["head.weight"] = weights["tokens.weight"]
     try:
+        model, weights = GPT(config), safetensors.torch.load_file(folder / "model.safetensors")
+        if config.tied:
+            weights["head.weight"] = weights["tokens.weight"]
         model.load_state_dict({name: w.float() for name, w in weights.items()})
-    except RuntimeError as error:
+    except safetensors.SafetensorError as error:
+        raise ValueError(f"{folder / 'model.safetensors'} is damaged: {error}") from None
+    except (RuntimeError, KeyError) as error:
         first = " ".join(str(error).split())[:160]
         raise ValueError(f"the weights in {folder} are not of the model in config.json: {first}") from None
     if tok.vocab_size != config.vocab_size:

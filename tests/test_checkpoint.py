@@ -1,5 +1,6 @@
 """A model that was kept comes back as it was, and files that do not belong together are refused."""
 import json
+import os
 from contextlib import suppress
 from pathlib import Path
 
@@ -80,6 +81,14 @@ def test_a_changed_file_is_found_by_its_checksum(tmp_path):
     with open(tmp_path / "tokenizer.json", "a") as file:
         file.write(" ")
     with pytest.raises(ValueError, match=r"nothing whole is left: .*tokenizer\.json changed since"):
+        checkpoint.load(tmp_path)
+
+
+def test_weights_cut_short_are_found_without_checksums_too(tmp_path):
+    checkpoint.save(tmp_path, lm.GPT(CONFIG), TOK)
+    (tmp_path / checkpoint.SUMS).unlink()
+    os.truncate(tmp_path / "model.safetensors", 1_000)
+    with pytest.raises(ValueError, match=r"model\.safetensors is damaged"):
         checkpoint.load(tmp_path)
 
 

@@ -58,7 +58,8 @@ def test_two_hundred_steps_are_a_hundred_and_a_hundred(tmp_path):
 def test_a_killed_run_ends_as_if_it_had_not_been(tmp_path, moment, undisturbed):
     kind = ["calls", "files"][moment % 2]
     chance = torch.Generator().manual_seed(moment)
-    last = int(torch.randint(1, undisturbed[kind] * 9 // 10, (), generator=chance))   # no two runs count alike
+    most = undisturbed[kind] * 9 // 10          # no two runs count quite alike
+    last = int(torch.randint(1, most, (), generator=chance))
 
     def work():
         run(tmp_path / "run", until=1)          # after the first step, and then at any moment
