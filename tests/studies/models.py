@@ -9,6 +9,7 @@ where the processor has units for it; coplas have many lengths, each of which wo
 scored, on the whole validation part, is what was kept.
 """
 import json
+import math
 import platform
 import sys
 import time
@@ -19,6 +20,7 @@ import torch
 
 import lmcore as lm
 from lmcore import checkpoint
+from lmcore.evaluate import ratio_with_interval
 
 ROOT = Path(__file__).resolve().parents[2]
 RUNS = ROOT / "data/runs"
@@ -71,8 +73,17 @@ def trained(name: str, parts: dict[str, list[str]], tok: checkpoint.Tokenizer,
 
 def scored(model: object, docs: list[str], tok: checkpoint.Tokenizer) -> dict:
     score = lm.evaluate(model, docs, tok)
+    interval = score.bits_per_byte_interval if len(docs) > 1 else by_pieces(model, docs[0], tok)
     return {"nats_per_token": score.nats_per_token, "perplexity": score.perplexity,
-            "bits_per_byte": score.bits_per_byte, "interval": score.bits_per_byte_interval}
+            "bits_per_byte": score.bits_per_byte, "interval": interval}
+
+
+def by_pieces(model: lm.GPT, doc: str, tok: checkpoint.Tokenizer, n: int = 50) -> tuple[float, float]:
+    """For a single text: the interval if pieces of it, each read after what stands before, were the sample."""
+    ids = torch.tensor(tok.encode(doc))
+    bits = (-model.log_probs(ids.tolist()).double() / math.log(2)).chunk(n)
+    sizes = [len(tok.decode(some.tolist()).encode()) for some in ids.chunk(n)]
+    return ratio_with_interval([float(some.sum()) for some in bits], sizes)[1]
 
 
 def counted(name: str) -> dict:
