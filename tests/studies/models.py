@@ -79,7 +79,7 @@ def scored(model: object, docs: list[str], tok: checkpoint.Tokenizer) -> dict:
 
 
 def by_pieces(model: lm.GPT, doc: str, tok: checkpoint.Tokenizer, n: int = 50) -> tuple[float, float]:
-    """For a single text: the interval if pieces of it, each read after what stands before, were the sample."""
+    """For a single text: the interval if pieces of it, read after what is before, were the sample."""
     ids = torch.tensor(tok.encode(doc))
     bits = (-model.log_probs(ids.tolist()).double() / math.log(2)).chunk(n)
     sizes = [len(tok.decode(some.tolist()).encode()) for some in ids.chunk(n)]
