@@ -17,7 +17,7 @@ BUDGET = {                                          # lowest and highest
     "H1": (1, 1), "H2": (5, 14), "deeper than H3": (0, 0), "percent of code cells with output": (60, 100),
     "longest output": (0, 15), "figures": (3, 8), "largest figure KB": (0, 60), "file KB": (1, 400),
     "words per code line": (4, 12), "widest code": (1, 76), "claims": (5, 999)}
-LARGER = {("10", "code lines"): 600, ("12", "code lines"): 440}
+LARGER = {("10", "code lines"): 600}
 TAGS = {ch.PICTURE, ch.IGNORE, ch.CHECK, "needs-data", "draft", "setup", "raises-exception", "hide-input",
         "hide-output", "remove-input", "remove-cell"}
 CLOSING = ["What we know now", "What didn't help", "Exercises", "Your own text", "Sources"]
