@@ -88,8 +88,9 @@ def refusal(error: Exception, config: TrainConfig) -> str:
         return f"the step cannot be compiled here ({first}): compile=False does without"
     if isinstance(error, MemoryError) or "memory" in first:
         k = config.accumulate
-        return (f"out of memory with {config.batch_size} rows in {k} parts: accumulate={2 * k} gives the "
-                "same result with half of it, checkpointing=True takes less too")
+        parts = f" in {k} parts" if k > 1 else ""
+        return (f"out of memory with {config.batch_size} rows{parts}: accumulate={2 * k} gives the same "
+                "result with half of it, checkpointing=True takes less too")
     return ""
 
 

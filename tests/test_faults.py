@@ -200,7 +200,8 @@ def test_out_of_memory_says_what_to_change(tmp_path):
         lm.fit(large, book, TOK, replace(CONFIG, batch_size=16, prompt=None), tmp_path / "run")
 
     ended, said = forked(work)
-    assert ended == 0 and "accumulate=2 gives the same result with half of it" in said.splitlines()[-1], said
+    assert ended == 0, said
+    assert "out of memory with 16 rows: accumulate=2 gives the same result with half" in said.splitlines()[-1]
 
 
 def test_another_run_in_the_same_folder_is_refused(half, whole):
