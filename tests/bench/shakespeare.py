@@ -5,8 +5,8 @@
 
 nanoGPT's model is trained by the recipe of its README (2,000 steps of 12 rows of 64 letters), as published
 and with the learning rate alone raised to 4e-3; ours by `lm.fit`, with as many blocks and steps as it needs.
-Losses are over the whole validation part, in windows of 64 that do not overlap. Seconds are of the processor, so that
-other work on the machine weighs less; the compiler is not used, because here it would not pay back.
+Losses are over the whole validation part, in windows of 64 that do not overlap. Seconds are of the processor,
+so that other work on the machine weighs less; the compiler is not used: here it would not pay back.
 """
 import contextlib
 import io
