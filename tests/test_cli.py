@@ -111,7 +111,11 @@ def test_an_interrupted_run_goes_on():
     many = ["--preset", "day21", "--steps", "100000", "--eval-docs", "2", "--wandb", "off"]
     code, shown = in_terminal("train", "book.txt", *many, keys="\x03", after="step ")
     assert code == 130 and "lmcore train --resume runs/book" in shown.splitlines()[-1]
-    assert main(["train", "--resume", "runs/book", "--steps", "5"]) == 0
+    assert main(["train", "--resume", "runs/book", "--steps", "1"]) == 0      # it is past that: nothing to do
+    kept = json.loads(Path("runs/book/ckpt_last/progress.json").read_text())["step"]
+    more = ["--steps", str(kept + 2), "--eval-every", "2"]
+    assert main(["train", "--resume", "runs/book", *more]) == 0
+    assert json.loads(Path("runs/book/ckpt_last/progress.json").read_text())["step"] == kept + 2
 
 
 def test_africa_galore_as_words(typed):

@@ -154,9 +154,12 @@ def expected(parts: dict[str, Path], tok: Tokenizer) -> str:
 
 
 def ended(run: Run) -> None:
-    """How good it became, a text, and what to do with it."""
-    best = min((line for line in run.history if "val" in line), key=lambda line: line["val"])
+    """How good it became, if it was ever judged, a text, and what to do with it."""
+    judged = [line for line in run.history if "val" in line]
+    if judged:
+        best = min(judged, key=lambda line: line["val"])
+        print(f"\nbest       {best['bits_per_byte']:.3f} bits per byte, perplexity {best['perplexity']:.1f}, "
+              f"at step {best['step']:,}")
     model, tok = model_of(str(run.folder))
-    print(f"\nbest       {best['bits_per_byte']:.3f} bits per byte, perplexity {best['perplexity']:.1f}, "
-          f"at step {best['step']:,}\n\n{generate(model, tok, '', 100, temperature=0.8)}\n\nnext       "
+    print(f"\n{generate(model, tok, '', 100, temperature=0.8)}\n\nnext       "
           + " | ".join(f"lmcore {name} {run.folder}" for name in ("generate", "chat", "evaluate")))
