@@ -66,9 +66,12 @@ def execute(nb: NotebookNode, where: Path) -> float:
 
 
 def record(nb: NotebookNode, minutes: float) -> None:
-    """Store in the notebook what was run and how long it took; a time that hardly changed stays as it was."""
+    """Store in the notebook what was run and how long it took.
+
+    A time that is hardly longer stays as it was; a shorter one is believed, for other work only adds to it.
+    """
     old = nb.metadata.get("lmcore", {}).get("minutes", 0)
-    if abs(minutes - old) > max(0.1, old / 4):
+    if not -0.1 <= minutes - old <= max(0.1, old / 4):
         old = math.ceil(10 * minutes) / 10
     nb.metadata["lmcore"] = {"code": ch.code_hash(nb), "minutes": max(old, 0.1)}
 
