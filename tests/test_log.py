@@ -38,7 +38,8 @@ def on_a_terminal(work) -> str:
     return said.decode()
 
 
-def test_on_a_terminal_one_line_tells_loss_rate_and_what_is_left(tmp_path):
+def test_on_a_terminal_one_line_tells_loss_rate_and_what_is_left(tmp_path, monkeypatch):
+    monkeypatch.setattr("lmcore.log.REDRAW", 0.0)       # however fast the machine is
     config = replace(CONFIG, steps=160, eval_every=80, save_every=None)
     said = on_a_terminal(lambda: lm.fit(model(), PARTS, TOK, config, tmp_path))
     shown = re.findall(r"\r(█*·*)  step (\d+)/160  loss (\d\.\d{4})  [\d,]+ tokens/s  \d+:\d\d left", said)
