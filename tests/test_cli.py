@@ -120,7 +120,7 @@ def test_an_interrupted_run_goes_on():
 
 def test_africa_galore_as_words(typed):
     needs("africa-galore")
-    words = ["--tokenizer", "word", "--min-count", "2", "--epochs", "1", "--eval-every", "20"]
+    words = ["--tokenizer", "word", "--min-count", "2", "--epochs", "50", "--eval-every", "575"]
     code, shown, wrong = typed("train", "africa-galore", "--preset", "day21", *words, "--wandb", "off")
     assert code == 0 and "1,983 tokens" in shown, wrong
     prompts = ["Abeni was", "The marketplace", "Children sang"]
