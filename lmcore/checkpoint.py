@@ -17,14 +17,13 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from lmcore.bpe import BPETokenizer
 from lmcore.config import GPTConfig
+from lmcore.data import vocabulary
 from lmcore.data.files import DATA
+from lmcore.data.vocabulary import Tokenizer
 from lmcore.gpt import GPT
-from lmcore.tokenizers import CharTokenizer, SentencePieceTokenizer, WordTokenizer
 
-Tokenizer = CharTokenizer | WordTokenizer | BPETokenizer | SentencePieceTokenizer
-KINDS = {kind.__name__: kind for kind in (CharTokenizer, WordTokenizer, BPETokenizer, SentencePieceTokenizer)}
+KINDS = {kind.__name__: kind for kind in vocabulary.KINDS.values()}
 FILES = ("config.json", "tokenizer.json", "model.safetensors")
 SUMS = "sha256.json"
 BEST, LAST = "ckpt_best", "ckpt_last"       # in the folder of a run

@@ -62,13 +62,7 @@ def joined() -> Iterator[int]:
 
 @contextmanager
 def team(folder: Path) -> Iterator[Path]:
-    """Under `torchrun`, a job whose rank 0 speaks and keeps in the folder; otherwise nothing but the folder.
-
-    The other ranks are silent, and what they keep goes with them.
-    """
-    if "RANK" not in os.environ:
-        yield folder
-        return
+    """A job whose rank 0 speaks and keeps in the folder; the other ranks are silent and keep nothing."""
     with joined() as rank, TemporaryDirectory() as other, open(os.devnull, "w") as silence:
         if rank == 0:
             yield folder

@@ -52,7 +52,7 @@ class Demo:
             run = fit(GPT(config), {**parts, "val": judged}, tok, settings, Path(folder) / "demo")
         if run.ended == "interrupted":
             raise KeyboardInterrupt
-        model = run.model.eval()
+        model = run.model
         score = evaluate(model, judged, tok)
         print(f"\nbits per byte   guessing {guess:.3f} → this model {score.bits_per_byte:.3f} → "
               f"the entropy, which no model can beat, {entropy:.3f}")

@@ -54,7 +54,7 @@ def recipe(folder: Path, rate: float, train: Tensor, held: Tensor, V: int) -> tu
         optimiser = model.configure_optimizers(0.1, rate, (0.9, 0.99), "cpu")
     rows, start = train.unfold(0, T + 1, 1), time.process_time()
     for step in range(STEPS):
-        share = min((step + 1) / 101, 1) * lm.optim.cosine(max(step - 100, 0), STEPS - 100, floor=0.1)
+        share = lm.optim.cosine(step, STEPS, warmup=100, floor=0.1)
         for group in optimiser.param_groups:
             group["lr"] = rate * share
         batch = rows[torch.randint(len(rows), (BATCH,))]

@@ -62,7 +62,7 @@ def main(folder: Path, which: str) -> None:
     while len(found["moments"]) < MOMENTS:
         until = config.steps * (len(found["moments"]) + 1) // MOMENTS
         start = time.perf_counter()
-        if (out / "ckpt_last").is_dir():
+        if (out / lm.checkpoint.LAST).is_dir():
             run = lm.resume(out, files, until)
         else:
             run = lm.fit(build(tok, tiny), files, tok, config, out, until)
@@ -70,8 +70,7 @@ def main(folder: Path, which: str) -> None:
         if run.ended == "interrupted":
             record.write_text(json.dumps(found))
             sys.exit(130)
-        model = run.model.eval()
-        text = lm.generate(model, tok, PROMPT, WRITTEN, temperature=0.8, top_p=0.95, seed=1)
+        text = lm.generate(run.model, tok, PROMPT, WRITTEN, temperature=0.8, top_p=0.95, seed=1)
         found["moments"].append({"step": run.step, "text": text})
         record.write_text(json.dumps(found))
         print(f"step {run.step}: {text!r}", flush=True)
