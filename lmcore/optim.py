@@ -87,7 +87,8 @@ class Muon(torch.optim.Optimizer):
     """For matrices: a running mean of the gradient, with all its directions made equally long.
 
     A step is as long as AdamW's typical one, so that a rate found for AdamW serves here too. Other parameters
-    need an optimiser of their own. Its state can be saved, as that of torch's optimisers.
+    need an optimiser of their own. Its state can be saved, as that of torch's optimisers. With `half` the
+    directions are worked out in bfloat16, which is enough and faster where there are units for it.
 
     Raises: ValueError if lr is not above 0, momentum is outside [0, 1), or a parameter is no matrix.
     Source: Jordan et al. 2024, https://kellerjordan.github.io/posts/muon/; the length of a step: Liu et al.
@@ -95,9 +96,10 @@ class Muon(torch.optim.Optimizer):
     """
 
     def __init__(self, params: Iterable[Tensor] | Iterable[dict], lr: float, momentum: float = 0.95,
-                 weight_decay: float = 0.0):
+                 weight_decay: float = 0.0, half: bool = False):
         if lr <= 0 or not 0 <= momentum < 1:
             raise ValueError(f"lr must be above 0 and momentum in [0, 1), got {lr} and {momentum}")
+        self.half = half
         super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
         for p in (p for group in self.param_groups for p in group["params"]):
             if p.ndim != 2:
@@ -110,7 +112,8 @@ class Muon(torch.optim.Optimizer):
             for p, grad in zip(group["params"], gradients(group["params"])):
                 mean = self.state[p].setdefault("mean", torch.zeros_like(p))
                 mean.lerp_(grad, 1 - m)
-                way = orthogonalise(grad.lerp(mean, m))     # Nesterov: look ahead along the mean
+                way = grad.lerp(mean, m)                    # Nesterov: look ahead along the mean
+                way = orthogonalise(way.bfloat16() if self.half else way)
                 p.mul_(1 - group["lr"] * group["weight_decay"])
                 p -= 0.2 * max(p.shape)**0.5 * group["lr"] * way.to(p.dtype)
 
@@ -119,14 +122,13 @@ def orthogonalise(x: Tensor, steps: int = 5) -> Tensor:
     """The matrix with the same directions, each stretched to a length between 0.7 and 1.2.
 
     The polynomial is odd, so it moves the lengths (singular values) alone; it is steep at 0, so that small
-    ones catch up. On a GPU it runs in bfloat16, which is enough.
+    ones catch up.
 
     Shapes: x (n_in, n_out) -> (n_in, n_out)
     Source: Jordan et al. 2024, https://kellerjordan.github.io/posts/muon/
     """
     if x.shape[0] > x.shape[1]:
         return orthogonalise(x.T, steps).T
-    x = x.bfloat16() if x.is_cuda else x
     x = x / x.norm().clamp(min=1e-7)                        # no length above 1
     for _ in range(steps):
         square = x @ x.T                                    # (n_in, n_in)
@@ -157,7 +159,8 @@ def optimisers(model: nn.Module, config: TrainConfig) -> list[torch.optim.Optimi
     matrices = [group for group in kinds if muon and group["name"] == "matrices"]
     rest = [group for group in kinds if not (muon and group["name"] == "matrices")]
     adamw = torch.optim.AdamW(rest, rate, betas=(config.beta1, config.beta2), fused=True)
-    return [adamw, Muon(matrices, rate)] if matrices else [adamw]
+    half = config.precision == "bfloat16"
+    return [adamw, Muon(matrices, rate, half=half)] if matrices else [adamw]
 
 
 def warm(step: int, steps: int, warmup: int) -> float:

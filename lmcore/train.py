@@ -127,7 +127,7 @@ class Trainer:
         self.model.checkpointing = config.checkpointing
         self.job = job(self.model, config)          # under torchrun
         self.loss = self.job or (torch.compile(model.loss) if config.compile else model.loss)
-        self.optimisers = optim.optimisers(self.model, config)
+        self.optimisers = optim.optimisers(self.model, self.config)
         for each in self.optimisers if self.job else ():
             self.job.adopt(each)
         self.rates = [[group["lr"] for group in each.param_groups] for each in self.optimisers]

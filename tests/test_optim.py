@@ -183,6 +183,16 @@ def test_a_step_of_muon_is_as_long_as_one_of_adam():
     assert p.detach().square().mean().sqrt() == pytest.approx(0.2 * 0.1, rel=0.2)   # as of an Adam under way
 
 
+def test_muon_in_bfloat16_goes_the_same_way():
+    start = torch.randn(48, 64, generator=torch.Generator().manual_seed(5))
+    params = [torch.zeros(48, 64, requires_grad=True) for _ in range(2)]
+    for p, half in zip(params, (False, True)):
+        p.grad = start.clone()
+        Muon([p], 0.1, half=half).step()
+    assert params[1].dtype == torch.float32 and not params[0].equal(params[1])
+    assert torch.cosine_similarity(*(p.detach().flatten() for p in params), dim=0) > 0.99
+
+
 def test_muon_goes_on_exactly_from_its_saved_state():
     def step(p, optimiser, seed):
         p.grad = torch.randn(5, 8, generator=torch.Generator().manual_seed(seed))

@@ -23,9 +23,9 @@ import torch
 
 RECORD = Path(__file__).resolve().parents[2] / "data/runs/19m.json"
 MOMENTS, PROMPT, WRITTEN = 8, "The city of", 80
-OURS = lm.TrainConfig(steps=4_000, batch_size=8, sampling="stream", optimiser="muon", learning_rate=5e-3,
-                      table_rate=0.6, schedule="linear", warmup=0.02, eval_every=500, eval_docs=40)
-RECIPES = {"cpu": OURS, "gpu": replace(OURS, steps=6_000, batch_size=16, compile=True, device="cuda"),
+OURS = lm.TrainConfig(steps=3_200, batch_size=8, sampling="stream", optimiser="muon", learning_rate=5e-3,
+                      table_rate=0.6, schedule="linear", warmup=0.02, eval_every=200, eval_docs=40, log_every=1)
+RECIPES = {"cpu": OURS, "gpu": replace(OURS, steps=6_400, batch_size=16, compile=True, device="cuda"),
            "tiny": replace(OURS, steps=16, batch_size=2, eval_every=2, eval_docs=2, wandb="off")}
 
 
@@ -82,11 +82,26 @@ def main(folder: Path, which: str) -> None:
         found[name] = {"nats_per_token": score.nats_per_token, "bits_per_byte": score.bits_per_byte,
                        "bits_per_byte_interval": score.bits_per_byte_interval, "documents": score.docs}
     text = {part: json.loads(file.with_suffix(".json").read_text()) for part, file in files.items()}
-    found |= {"config": json.loads((out / "config.json").read_text()), "history": history(out), "text": text,
+    found |= {"config": json.loads((out / "config.json").read_text()), "history": thinned(history(out)),
+              "text": text,
               "machine": platform.processor() or platform.machine()}
     (folder / "19m.json" if tiny else RECORD).write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     if not tiny:
         lm.checkpoint.save(RECORD.with_suffix(""), model.cpu(), tok, half=True)
+
+
+def thinned(lines: list[dict], first: int = 10, every: int = 20) -> list[dict]:
+    """The first steps one by one, then the mean loss of every 20; evaluations as they are."""
+    kept, some = [], []
+    for line in lines:
+        if "val" in line:
+            kept.append(line)
+            continue
+        some.append(line)
+        if line["step"] <= first or line["step"] % every == 0:
+            kept.append(line | {"loss": sum(each["loss"] for each in some) / len(some)})
+            some = []
+    return kept
 
 
 def wikitext() -> list[str]:
