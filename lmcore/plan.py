@@ -12,7 +12,6 @@ from math import ceil
 import numpy as np
 import torch
 
-from lmcore import optim
 from lmcore.config import GPTConfig, TrainConfig, preset
 from lmcore.cost import cost
 from lmcore.data.corpus import corpus, validation
@@ -20,6 +19,7 @@ from lmcore.data.tokens import Tokenizer
 from lmcore.data.windows import Batches, borders
 from lmcore.evaluate import Score, score_ids
 from lmcore.gpt import GPT
+from lmcore.learner import Learner
 from lmcore.machine import choose
 from lmcore.ngrams import KneserNey
 from lmcore.train import Parts
@@ -130,22 +130,14 @@ def fitting(ids: np.ndarray, B: int, T: int) -> int:
 
 
 def seconds_per_step(config: GPTConfig, settings: TrainConfig, batch: Batches | None = None) -> float:
-    """The median time of three steps of this model on this machine, after one to warm up."""
-    device, precision, _ = choose(settings, config)
+    """The median time of three steps of a run with this model on this machine, after one to warm up."""
     full, taken = torch.ones(settings.batch_size, config.block_size, dtype=torch.long), []
+    batch = batch or (lambda i: (full, full))
     with torch.random.fork_rng():       # whoever draws later draws as if this had not been
-        model = GPT(config).to(device).train()
-        optimisers = optim.optimisers(model, settings)
+        learner = Learner(GPT(config), settings, *batch(0))
         for i in range(4):
             began = time.perf_counter()
-            X, Y = (x.to(device) for x in (batch(i) if batch else (full, full)))
-            with torch.autocast(device.partition(":")[0], torch.bfloat16, enabled=precision == "bfloat16"):
-                loss = model.loss(X, Y)
-            loss.backward()
-            for each in optimisers:
-                each.step()
-                each.zero_grad()
-            loss.item()                 # waits for what a GPU still has to do
+            learner.learn(*batch(i), share=1.0)
             taken.append(time.perf_counter() - began)
     return sorted(taken[1:])[1]
 

@@ -16,7 +16,6 @@ from pathlib import Path
 
 import safetensors.torch
 import torch
-from torch import Tensor, nn
 
 from lmcore import checkpoint, optim
 from lmcore.checkpoint import BEST, LAST, Tokenizer
@@ -26,8 +25,9 @@ from lmcore.data.windows import Batches
 from lmcore.evaluate import score_ids
 from lmcore.generate import evaluating, generate
 from lmcore.gpt import GPT
+from lmcore.learner import Learner
 from lmcore.log import HISTORY, SAMPLES, Log, cut_back, history, sizes
-from lmcore.machine import alone_in, choose, job, moved, refusal, signals, together
+from lmcore.machine import alone_in, refusal, signals, together
 from lmcore.tokenizers import SKIP
 
 CONFIG, MEMORY, PROGRESS = "config.json", "optimiser.safetensors", "progress.json"
@@ -105,7 +105,7 @@ def resume(out: str | Path, data: Parts, until: int | None = None, **changes: ob
         return trainer.run(until)
 
 
-class Trainer:
+class Trainer(Learner):
     """One run: what it reads, what it changes, where it is."""
 
     def __init__(self, model: GPT, data: Parts, tok: Tokenizer, config: TrainConfig, out: Path):
@@ -120,21 +120,12 @@ class Trainer:
         self.val = validation(text["val"], tok, config.eval_docs) if "val" in text else None
         if config.epochs is not None:
             config = replace(config, steps=max(1, round(config.epochs * self.batch.per_epoch)), epochs=None)
-        device, precision, why = choose(config, model.config)
-        self.config = replace(config, device=device, precision=precision)
-        self.device, self.half = torch.device(device), precision == "bfloat16"
-        self.model = moved(model, self.device, *self.batch(0)).train()
-        self.model.checkpointing = config.checkpointing
-        self.job = job(self.model, config)          # under torchrun
-        self.loss = self.job or (torch.compile(model.loss) if config.compile else model.loss)
-        self.optimisers = optim.optimisers(self.model, self.config)
-        for each in self.optimisers if self.job else ():
-            self.job.adopt(each)
-        self.rates = [[group["lr"] for group in each.param_groups] for each in self.optimisers]
+        super().__init__(model, config, *self.batch(0))
         self.at, self.kept = Progress(), None       # self.kept: the step of the last checkpoint
         epochs = round(self.config.steps / self.batch.per_epoch, 2)
-        print(f"{device}, {precision}: {why}\n{model.n_params:,} parameters; {self.config.steps:,} steps are "
-              f"{epochs:,} times through {len(text['train']):,} tokens", flush=True)
+        print(f"{self.config.device}, {self.config.precision}: {self.why}\n{model.n_params:,} parameters; "
+              f"{self.config.steps:,} steps are {epochs:,} times through {len(text['train']):,} tokens",
+              flush=True)
 
     def about(self) -> dict:
         """What config.json says of the run."""
@@ -198,37 +189,13 @@ class Trainer:
         torch.manual_seed(config.seed * 1_000_003 + at.step)       # what is dropped in this step
         share = optim.SCHEDULES[config.schedule](at.step, config.steps, int(config.warmup * config.steps),
                                                  config.floor)
-        for each, rates in zip(self.optimisers, self.rates):
-            for group, rate in zip(each.param_groups, rates):
-                group["lr"] = rate * share
-            each.zero_grad()
-        loss = self.gradients(X, Y)
-        length = nn.utils.clip_grad_norm_(self.model.parameters(), config.clip).item()
+        loss, length = self.learn(X, Y, share)
         if not math.isfinite(loss + length):
             self.lost(loss, length)
-        for each in self.optimisers:
-            each.step()
         at.step, tokens = at.step + 1, int((Y != SKIP).sum())
         at.tokens, at.recent = at.tokens + tokens, [*at.recent, loss]
         self.log.progress(at.step, loss, tokens)
         self.due(share * config.learning_rate, length)
-
-    def gradients(self, X: Tensor, Y: Tensor) -> float:
-        """Leave the gradient of the batch's mean loss in the parameters; say the loss.
-
-        A part counts by the share of its targets, so that parts add up to the batch, whatever is padding.
-
-        Shapes: X (B, T), Y (B, T)
-        Units:  nats per token
-        """
-        total, targets = 0.0, (Y != SKIP).sum().item()
-        for x, y in zip(X.chunk(self.config.accumulate), Y.chunk(self.config.accumulate)):
-            share = (y != SKIP).sum().item() / targets
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
-                loss = share * self.loss(x.to(self.device), y.to(self.device))
-            loss.backward()
-            total += loss.detach()
-        return total.item()
 
     def due(self, rate: float, length: float) -> None:
         """After a step: a line of history, an evaluation, a checkpoint, each at its time."""

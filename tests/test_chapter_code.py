@@ -15,7 +15,8 @@ from IPython.core.inputtransformer2 import TransformerManager
 from nbformat.v4 import new_code_cell
 
 DEFINITION = (ast.FunctionDef, ast.ClassDef)
-BUILT_IN = {"train": 14, "log": 14, "machine": 14, "plan": 14, "cost": 17, "parallel": 17, "cli": 20}
+BUILT_IN = {"train": 14, "log": 14, "machine": 14, "learner": 14, "plan": 14, "cost": 17,
+            "parallel": 17, "cli": 20}
 # The chapter that builds a file: one before it cannot copy it, only happen on the same name.
 
 

@@ -8,8 +8,8 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "lmcore"
 ORDER = ["check", "hints", "config", "cost", "tokenizers", "grammar", "verse", "bpe", "data", "autograd",
          "optim", "ngrams", "layers", "attention", "models", "recurrent", "minigpt", "exchange", "gpt",
-         "blankfile", "evaluate", "sampling", "generate", "checkpoint", "parallel", "log", "machine", "train",
-         "plan", "finetune", "plots"]
+         "blankfile", "evaluate", "sampling", "generate", "checkpoint", "parallel", "log", "machine",
+         "learner", "train", "plan", "finetune", "plots"]
 SEES_ALL = {"__init__", "__main__", "cli"}
 
 

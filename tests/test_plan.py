@@ -78,6 +78,14 @@ def test_the_time_of_a_step_leaves_the_random_numbers_of_others_alone():
     assert seconds > 0 and torch.equal(found, torch.rand(3))
 
 
+def test_the_step_that_is_timed_is_that_of_a_run(monkeypatch):
+    taken = []
+    learn = lambda self, X, Y, share: taken.append((X.shape, self.config.compile, share))
+    monkeypatch.setattr("lmcore.learner.Learner.learn", learn)
+    seconds_per_step(lm.GPTConfig(vocab_size=11, block_size=8), lm.TrainConfig(batch_size=2, compile=True))
+    assert taken == [((2, 8), True, 1.0)] * 4
+
+
 @pytest.mark.parametrize("seconds, words", [(40, "40 seconds"), (89.6, "90 seconds"), (600, "10 minutes"),
                                             (9_000, "2.5 hours")])
 def test_durations_are_said_in_words(seconds, words):
