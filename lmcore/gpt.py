@@ -219,8 +219,9 @@ class GPT(nn.Module):
         starts, found = [*range(0, n - T, hop), n - T], ids.new_empty(n, dtype=torch.float)
         for some in torch.tensor(starts).split(16):
             rows = torch.stack([ids[s:s + T + 1] for s in some])        # (up to 16, T + 1)
-            nats = F.cross_entropy(self(rows[:, :-1]).transpose(1, 2), rows[:, 1:], reduction="none")
-            for s, row in zip(some.tolist(), nats):
+            logits = self(rows[:, :-1]).flatten(0, 1)                   # (up to 16 * T, V)
+            nats = F.cross_entropy(logits, rows[:, 1:].flatten(), reduction="none")
+            for s, row in zip(some.tolist(), nats.view(-1, T)):
                 seen = T - hop if s else 0
                 found[s + seen:s + T] = -row[seen:]
         return found

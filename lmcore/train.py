@@ -214,7 +214,7 @@ class Trainer(Learner):
 
     def judge(self) -> None:
         """Score the validation documents; keep the model if it is the best so far."""
-        with evaluating(self.model):
+        with evaluating(self.model), torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
             found = score_ids(self.model, *self.val)
         at, nats = self.at, found.nats_per_token
         better = at.best is None or nats < at.best
