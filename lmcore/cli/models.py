@@ -161,19 +161,16 @@ class Evaluate:
 
     def documents(self, tok: Tokenizer) -> list[str]:
         """The documents to score."""
-        text = self.text or source_of(self.model)
+        text = self.text or tokens_of(self.model) or (self.model if self.model in data.names() else "")
+        if not text:
+            raise ValueError(f"{self.model} does not say on which text to score it: "
+                             f"lmcore evaluate {self.model} TEXT")
         if (Path(text) / f"{self.part}.bin").is_file():
             return list(data.decoded(Path(text) / f"{self.part}.bin", tok))
         return data.splits(text)[self.part] if text in data.names() else list(data.documents(text))
 
 
-def source_of(model: str) -> str:
-    """Where the text of a run is: token files, or a set of the model's name.
-
-    Raises: ValueError if it is not known.
-    """
-    if (Path(model) / SOURCE).is_file():
-        return json.loads((Path(model) / SOURCE).read_text(encoding="utf-8"))["tokens"]
-    if model in data.names():
-        return model
-    raise ValueError(f"{model} does not say on which text to score it: lmcore evaluate {model} TEXT")
+def tokens_of(run: str) -> str | None:
+    """Where the text of a run of `train` is as tokens, as it wrote down itself."""
+    file = Path(run) / SOURCE
+    return json.loads(file.read_text(encoding="utf-8"))["tokens"] if file.is_file() else None

@@ -14,7 +14,7 @@ from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from lmcore import data
 from lmcore.checkpoint import LAST, Tokenizer
-from lmcore.cli.models import SOURCE, model_of
+from lmcore.cli.models import SOURCE, model_of, tokens_of
 from lmcore.cli.texts import Int, Str, Text, TokenizerName, option, written
 from lmcore.config import GPTConfig, TrainConfig, preset
 from lmcore.generate import generate
@@ -87,7 +87,9 @@ class Train:
 
     def go_on(self) -> Run:
         """Take up a run where it was."""
-        parts, _ = data.prepared(read(Path(self.resume) / SOURCE)["tokens"])
+        if not (folder := tokens_of(self.resume)):
+            raise FileNotFoundError(f"no run of `lmcore train` in {self.resume}: it has no {SOURCE}")
+        parts, _ = data.prepared(folder)
         return resume(self.resume, parts, **given(self.train))
 
     def begin(self) -> Run:
@@ -133,16 +135,6 @@ class Train:
         source = {"text": self.text, "tokens": str(folder)}
         (out / SOURCE).write_text(json.dumps(source) + "\n", encoding="utf-8")
         return data.prepared(folder)
-
-
-def read(file: Path) -> dict:
-    """A file that `train` wrote.
-
-    Raises: FileNotFoundError if it is not there.
-    """
-    if not file.is_file():
-        raise FileNotFoundError(f"no run of `lmcore train` in {file.parent}: it has no {file.name}")
-    return json.loads(file.read_text(encoding="utf-8"))
 
 
 def expected(parts: dict[str, Path], tok: Tokenizer) -> str:
