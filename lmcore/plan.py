@@ -51,15 +51,17 @@ class Plan:
         return (f"model      {self.preset}: {n:,} parameters, context {self.model.block_size}\n"
                 f"training   {train.steps:,} steps of {train.batch_size} rows: {self.epochs:.2g} times "
                 f"through the text\n"
-                f"time       about {duration(self.seconds)} here ({self.seconds / train.steps:.3f} s a step, "
+                f"time       {duration(self.seconds)} here ({self.seconds / train.steps:.3f} s a step, "
                 f"{train.precision} on {train.device})")
 
 
 def duration(seconds: float) -> str:
-    """In words: "40 seconds", "12 minutes", "3.5 hours"."""
+    """In words: "less than a second", "about 40 seconds", "about 12 minutes", "about 3.5 hours"."""
+    if seconds < 1:
+        return "less than a second"
     if seconds < 90:
-        return f"{seconds:.0f} seconds"
-    return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"
+        return f"about {ceil(seconds)} seconds"
+    return f"about {seconds / 60:.0f} minutes" if seconds < 5400 else f"about {seconds / 3600:.1f} hours"
 
 
 def plan(parts: Parts, tok: Tokenizer, name: str | None = None, minutes: float = 10,

@@ -86,7 +86,8 @@ def test_the_step_that_is_timed_is_that_of_a_run(monkeypatch):
     assert taken == [((2, 8), True, 1.0)] * 4
 
 
-@pytest.mark.parametrize("seconds, words", [(40, "40 seconds"), (89.6, "90 seconds"), (600, "10 minutes"),
-                                            (9_000, "2.5 hours")])
+@pytest.mark.parametrize("seconds, words", [(0.02, "less than a second"), (1.2, "about 2 seconds"),
+                                            (89.6, "about 90 seconds"), (600, "about 10 minutes"),
+                                            (9_000, "about 2.5 hours")])
 def test_durations_are_said_in_words(seconds, words):
     assert duration(seconds) == words

@@ -46,7 +46,7 @@ class Demo:
         size = sum(len(doc.encode()) + 1 for doc in judged)
         entropy = -sum(data.log2p("tales")["val"][:JUDGED]) / size
         guess = sum(len(tok.encode(doc)) + 1 for doc in judged) * log(tok.vocab_size, 2) / size
-        print(f"{len(parts['train']):,} tales as words; {steps:,} steps take about {duration(steps * step)}")
+        print(f"{len(parts['train']):,} tales as words; {steps:,} steps take {duration(steps * step)}")
         torch.manual_seed(self.seed)
         with TemporaryDirectory() as folder:
             run = fit(GPT(config), {**parts, "val": judged}, tok, settings, Path(folder) / "demo")
