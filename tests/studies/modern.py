@@ -72,7 +72,7 @@ def text(name: str) -> Text:
                 replace(config, steps=750, batch_size=12, beta2=0.99), MUON_RATE["shakespeare"], 0.0)
 
 
-MUON_RATE = {"tales": 0.01, "shakespeare": 0.01}
+MUON_RATE = {"tales": 0.005, "shakespeare": 0.01}
 
 
 def changed(name: str, change: dict, as_long: bool = False) -> tuple[lm.GPTConfig, lm.TrainConfig]:
