@@ -1,0 +1,98 @@
+"""What chapter 15's model knows, and what counting knows after the same text.
+
+    python tests/studies/nineteen_million_scores.py [MODEL [RECORD]]    data/runs/19m_scores.json, three minutes
+
+MODEL is a folder of trained weights or a run, 19m of the course if not given. Text: `wikipedia`, `blimp` and
+the test part of WikiText-2, raw.
+"""
+import json
+import platform
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import lmcore as lm
+from lmcore.evaluate import Model
+from lmcore.machine import has_bfloat16_units
+
+# isort: split
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+RECORD = Path(__file__).resolve().parents[2] / "data/runs/19m_scores.json"
+ORDERS = range(1, 6)
+WATCHED = 12                # validation documents that the run was judged on as it went
+BEST = 4                    # the order of counting that stands beside the network
+SEEN = 80                   # every so many documents of training are scored after training
+PLACES = [0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512]
+AT_ONCE = 64                # sentences
+
+
+def brief(score: lm.Score) -> dict:
+    return {"nats_per_token": score.nats_per_token, "bits_per_byte": score.bits_per_byte,
+            "interval": score.bits_per_byte_interval, "tokens": score.tokens, "documents": score.docs}
+
+
+def by_place(model: Model, docs: Sequence[list[int]]) -> list[float]:
+    """Mean loss of the tokens at places 0, 1, 2 and 3, 4 to 7, ... of documents, nats."""
+    nats = torch.stack([-model.log_probs(ids[:PLACES[-1]]).float() for ids in docs])    # (N, 512)
+    return [nats[:, a:b].mean().item() for a, b in zip(PLACES, PLACES[1:])]
+
+
+@torch.no_grad()
+def sums(model: lm.GPT, rows: list[list[int]]) -> Tensor:
+    """The log-probability of each of some sentences, as beginnings of documents.
+
+    Shapes: rows, each (T,) -> (B,)
+    """
+    Y = pad_sequence([torch.tensor(row) for row in rows], True, -100)
+    X = F.pad(Y.clamp(min=0), (1, -1))                              # an end, then all but the last
+    nats = F.cross_entropy(model(X).flatten(0, 1), Y.flatten(), reduction="none")
+    return -nats.view_as(Y).sum(1)
+
+
+def preferred(model: Model, pairs: list[dict], tok: lm.SentencePieceTokenizer) -> dict[str, list[int]]:
+    """Of each set of minimal pairs: how many, and how many times the good sentence is the likelier one."""
+    rows = [tok.encode(pair[key]) for pair in pairs for key in ("good", "bad")]
+    if isinstance(model, lm.GPT):
+        found = torch.cat([sums(model, rows[i:i + AT_ONCE]) for i in range(0, len(rows), AT_ONCE)])
+    else:
+        found = torch.stack([model.log_probs(row).sum() for row in rows])
+    right, counts = (found[::2] > found[1::2]).tolist(), {}
+    for pair, yes in zip(pairs, right):
+        n, k = counts.get(pair["uid"], (0, 0))
+        counts[pair["uid"]] = [n + 1, k + yes]
+    return counts
+
+
+def main(name: str, record: Path) -> None:
+    model, tok = lm.checkpoint.load(name)
+    parts, pairs = lm.data.splits("wikipedia"), lm.data.records("blimp")
+    other = lm.data.read.wikitext(lm.data.path("wikitext-2-raw/wiki.test.raw").read_bytes().decode())
+    long = [ids[:PLACES[-1]] for ids in map(tok.encode, parts["val"]) if len(ids) >= PLACES[-1]]
+    found = {"places": PLACES, "documents by place": len(long), "best order": BEST, "counted": {},
+             "fields": {pair["uid"]: pair["field"] for pair in pairs}}
+    for order in ORDERS:
+        counting = lm.KneserNey(order).fit(parts["train"], tok)
+        found["counted"][order] = {
+            "discount": counting.discount, "val": brief(lm.evaluate(counting, parts["val"], tok)),
+            "watched": brief(lm.evaluate(counting, parts["val"][:WATCHED], tok)),
+            "wikitext-2": brief(lm.evaluate(counting, other, tok))}
+        print(order, found["counted"][order]["val"], flush=True)
+        if order == BEST:
+            found["counting"] = {"by place": by_place(counting, long), "blimp": preferred(counting, pairs, tok)}
+    with torch.autocast("cpu", torch.bfloat16, enabled=has_bfloat16_units()):
+        found["network"] = {"train": brief(lm.evaluate(model, parts["train"][::SEEN], tok)),
+                            "by place": by_place(model, long), "blimp": preferred(model, pairs, tok)}
+    found["machine"] = f"{platform.machine()}, one thread"
+    record.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    for who in ("counting", "network"):
+        n, right = (sum(x) for x in zip(*found[who]["blimp"].values()))
+        print(who, "prefers the good sentence in", f"{right / n:.1%}", "of", n)
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    main(sys.argv[1] if len(sys.argv) > 1 else "19m", Path(sys.argv[2]) if len(sys.argv) > 2 else RECORD)
