@@ -9,7 +9,7 @@ a run is its weights, the optimiser's memory and a few numbers; kept together, t
 import json
 import math
 import platform
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -20,7 +20,7 @@ import torch
 from lmcore import checkpoint, optim
 from lmcore.checkpoint import BEST, LAST, Tokenizer
 from lmcore.config import TrainConfig
-from lmcore.data.corpus import corpus, known, validation
+from lmcore.data.corpus import Part, corpus, known, validation
 from lmcore.data.windows import Batches
 from lmcore.evaluate import score_ids
 from lmcore.generate import evaluating, generate
@@ -32,7 +32,7 @@ from lmcore.tokenizers import SKIP
 
 CONFIG, MEMORY, PROGRESS = "config.json", "optimiser.safetensors", "progress.json"
 SAMPLE = 100    # tokens of a sample
-Parts = Mapping[str, Sequence[str] | str | Path]    # documents, or the path of a token file, by part
+Parts = Mapping[str, Part]      # by name: train, and val if there is one
 
 
 class Stopped(Exception):
@@ -67,8 +67,9 @@ def fit(model: GPT, data: Parts, tok: Tokenizer, config: TrainConfig | None = No
         out: str | Path = "runs/last", until: int | None = None) -> Run:
     """Train a model on data["train"], judge it on data["val"] if there is one, keep all in the folder `out`.
 
-    A part is a list of documents or the path of a token file. With `until` the run stops at that step, to be
-    resumed. Torch's random numbers are seeded anew at every step.
+    A part is a list of documents, the path of a token file, or, not to encode it again, the row of ids that
+    `data.corpus.corpus` makes of either. With `until` the run stops at that step, to be resumed. Torch's
+    random numbers are seeded anew at every step.
 
     Raises: ValueError if something does not fit together; Stopped if the run cannot go on.
     """

@@ -11,6 +11,7 @@ from small_run import CONFIG, DOCS, PARTS, TOK, forked, model, watch, what_is_le
 
 import lmcore as lm
 from lmcore import checkpoint
+from lmcore.data.corpus import corpus
 from lmcore.data.tokens import prepare
 from lmcore.data.windows import Batches, flat
 from lmcore.machine import choose
@@ -153,13 +154,15 @@ def test_the_folder_of_a_run_holds_what_is_promised(tmp_path):
     assert not list(tmp_path.rglob("*.pt")) and not list(tmp_path.rglob("*.pkl"))
 
 
-def test_a_token_file_trains_as_its_documents_do(tmp_path):
+def test_a_token_file_and_its_ids_train_as_the_documents_do(tmp_path):
     files = {part: tmp_path / f"{part}.bin" for part in PARTS}
     for part, file in files.items():
         prepare(PARTS[part], TOK, file)
     run(tmp_path / "text")
-    run(tmp_path / "file", parts=files)
-    assert what_is_left(tmp_path / "file") == what_is_left(tmp_path / "text")
+    ids = {part: corpus(PARTS[part], TOK, part) for part in PARTS}
+    for kind, parts in {"file": files, "ids": ids}.items():
+        run(tmp_path / kind, parts=parts)
+        assert what_is_left(tmp_path / kind) == what_is_left(tmp_path / "text")
 
 
 def test_without_validation_a_run_has_no_best(tmp_path):

@@ -49,7 +49,7 @@ class Demo:
         print(f"{len(parts['train']):,} tales as words; {steps:,} steps take {duration(steps * step)}")
         torch.manual_seed(self.seed)
         with TemporaryDirectory() as folder:
-            run = fit(GPT(config), {**parts, "val": judged}, tok, settings, Path(folder) / "demo")
+            run = fit(GPT(config), {"train": ids, "val": judged}, tok, settings, Path(folder) / "demo")
         if run.ended == "interrupted":
             raise KeyboardInterrupt
         model = run.model

@@ -1,4 +1,4 @@
-"""The text of a run: documents in memory or a token file, as one row of ids, an end after each document."""
+"""The text of a run: documents, a token file, or ids, as one row of ids, an end after each document."""
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,16 +8,18 @@ import numpy as np
 from lmcore.data.tokens import Tokenizer, tokens
 from lmcore.data.windows import borders, flat
 
+Part = Sequence[str] | str | Path | np.ndarray      # documents, the path of a token file, or ids
 
-def corpus(part: Sequence[str] | str | Path, tok: Tokenizer, name: str) -> np.ndarray:
-    """A part of the text as one row of ids, an end after each document.
+
+def corpus(part: Part, tok: Tokenizer, name: str) -> np.ndarray:
+    """A part of the text as one row of ids, an end after each document; what is one already stays as it is.
 
     Raises: ValueError if there is nothing in it, or a token file is not of this tokenizer.
     """
-    if isinstance(part, (str, Path)):
-        ids = tokens(part, tok)
+    if isinstance(part, np.ndarray):
+        ids = part
     else:
-        ids = flat(map(tok.encode, part))
+        ids = tokens(part, tok) if isinstance(part, (str, Path)) else flat(map(tok.encode, part))
     if not len(ids):
         raise ValueError(f"the text is empty: no document in {name!r}")
     return ids
