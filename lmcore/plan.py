@@ -26,7 +26,8 @@ from lmcore.train import Parts
 
 LADDER = ("day21", "mini", "small", "medium", "large")      # from which a model is chosen, by size
 RECIPES = {     # what goes with a preset
-    "day21": {"learning_rate": 2e-3}, "mini": {}, "simple": {"learning_rate": 1e-3},
+    "day21": {"learning_rate": 2e-3}, "simple": {"learning_rate": 1e-3},
+    "mini": {"optimiser": "muon", "learning_rate": 1e-2, "table_rate": 0.4, "schedule": "linear"},
     "19m": {"learning_rate": 1e-3}, "small": {"learning_rate": 5e-4, "batch_size": 32},
     "medium": {"learning_rate": 3e-4}, "large": {"learning_rate": 2e-4, "batch_size": 8}}
 READ = 10               # tokens that are read for each parameter, at least
@@ -152,14 +153,14 @@ def seconds_of_judging(parts: Parts, tok: Tokenizer, settings: TrainConfig, a_to
     return a_token / 3 * sum(map(len, rows))
 
 
-def counted(parts: Parts, tok: Tokenizer, order: int = 5) -> Score:
+def counted(parts: Parts, tok: Tokenizer) -> Score:
     """What counting reaches on this text: the score on validation that a network should come to, or pass.
 
-    Counted are the first half million tokens of training; scored are 200 documents.
+    Kneser-Ney of order 5 counts the first half million tokens of training, and is scored on 200 documents.
     """
     train = corpus(parts["train"], tok, "train")[:COUNTED]
     rows, _ = validation(np.append(train, tok.end) if train[-1] != tok.end else train, tok, 0)
-    model = KneserNey(order)
+    model = KneserNey(5)
     model.tok = tok
     model.count(rows)
     return score_ids(model, *validation(corpus(parts["val"], tok, "val"), tok, 200))

@@ -24,7 +24,8 @@ import torch
 RECORD = Path(__file__).resolve().parents[2] / "data/runs/19m.json"
 MOMENTS, PROMPT, WRITTEN = 8, "The city of", 80
 OURS = lm.TrainConfig(steps=3_200, batch_size=8, sampling="stream", optimiser="muon", learning_rate=5e-3,
-                      table_rate=0.6, schedule="linear", warmup=0.02, eval_every=400, eval_docs=12, log_every=1)
+                      table_rate=0.6, schedule="linear", warmup=0.02, eval_every=400, eval_docs=12,
+                      log_every=1)
 RECIPES = {"cpu": OURS, "gpu": replace(OURS, steps=6_400, batch_size=16, compile=True, device="cuda"),
            "tiny": replace(OURS, steps=16, batch_size=2, eval_every=2, eval_docs=2, wandb="off")}
 
