@@ -14,7 +14,7 @@ from lmcore.optim import AdamW
 
 Made = Callable[[Tensor], Tensor] | tuple[Callable[[Tensor], Tensor], Iterable[Tensor]]
 LAG, KEEP = 4, 0.9      # in the text that it has to learn, a token is the one LAG before with chance KEEP
-STEPS, ROWS = 300, 32   # of learning it
+STEPS, ROWS, RATE = 300, 32, 0.01   # of learning it
 START, NEAR = 0.5, 0.6  # nats above ln V at the start, and above the entropy at the end, that pass
 T = 16                  # tokens in a row, or as many as the GPT can take
 
@@ -53,17 +53,17 @@ class Candidate:
         """
         return torch.randint(self.V, (B, self.T))
 
-    def learn(self, rows: Callable[[], Tensor], rate: float, steps: int = STEPS) -> float:
+    def learn(self, rows: Callable[[], Tensor], steps: int = STEPS) -> float:
         """The loss, without dropout, after some steps.
 
         Shapes: `rows` gives (B, T)
         Units:  nats
         """
-        optimiser = AdamW(self.params, rate, betas=(0.9, 0.95), weight_decay=0)
+        optimiser = AdamW(self.params, RATE, betas=(0.9, 0.95), weight_decay=0)
         if hasattr(self.forward, "train"):
             self.forward.train()
         for step in range(1, steps + 1):
-            optimiser.lr = rate * min(1, step / 20, 2 - 2 * (step - 1) / steps)
+            optimiser.lr = RATE * min(1, step / 20, 2 - 2 * (step - 1) / steps)
             optimiser.zero_grad()
             self.loss(rows()).backward()
             for i, p in enumerate(self.params):
@@ -191,13 +191,13 @@ def source(B: int, T: int, n: int) -> Tensor:
     return ids
 
 
-def learns(gpt: Candidate, rate: float = 0.01) -> str:
+def learns(gpt: Candidate) -> str:
     """It comes near the entropy of a text where only the token four before tells."""
     n = min(gpt.V, 16)
     other = (1 - KEEP) / n
     told = -(KEEP + other) * math.log(KEEP + other) - (n - 1) * other * math.log(other)
     entropy = ((LAG - 1) * math.log(n) + (gpt.T - LAG) * told) / (gpt.T - 1)
-    loss = gpt.learn(lambda: source(ROWS, gpt.T, n), rate)
+    loss = gpt.learn(lambda: source(ROWS, gpt.T, n))
     if fault := causal(gpt):
         return fault
     if loss > entropy + NEAR and not gpt.influence().triu(1).any():
@@ -212,11 +212,11 @@ def learns(gpt: Candidate, rate: float = 0.01) -> str:
         f"its loss stays at {loss:.2f}, the entropy is {entropy:.2f}, a blind guess {math.log(n):.2f}"
 
 
-def by_heart(gpt: Candidate, rate: float = 0.01) -> str:
+def by_heart(gpt: Candidate) -> str:
     """It learns one batch by heart."""
     ids = gpt.random(4)
     ids[:, 0] = torch.arange(4) % gpt.V
-    loss = gpt.learn(lambda: ids, rate, 100)
+    loss = gpt.learn(lambda: ids, 100)
     return "" if loss < 0.1 else f"on four rows, seen 100 times, its loss is still {loss:.2f}"
 
 

@@ -20,7 +20,7 @@ class Log:
 
     def __init__(self, folder: Path, step: int, steps: int, wandb: str = "off"):
         self.folder, self.steps = folder, steps
-        self.wandb = begin_wandb(folder, wandb) if wandb != "off" else None
+        self.wandb = tried(lambda: begin_wandb(folder, wandb)) if wandb != "off" else None
         notebook = type(sys.stdout).__module__.startswith("ipykernel")     # which shows errors in red
         self.screen = sys.stdout if notebook else sys.stderr
         self.alive = notebook or self.screen.isatty()
@@ -67,8 +67,8 @@ class Log:
     def record(self, **found: object) -> None:
         """A line of history, there and in Weights & Biases."""
         self.write(HISTORY, json.dumps(found) + "\n")
-        if self.wandb and not tried(lambda: self.wandb.log(found, step=found["step"])):
-            self.wandb = None
+        if self.wandb:
+            self.wandb = tried(lambda: self.wandb.log(found, step=found["step"]) or self.wandb)
 
     def close(self) -> None:
         if self.wandb:
@@ -101,14 +101,10 @@ def history(folder: str | Path) -> list[dict]:
 
 
 def begin_wandb(folder: Path, mode: str) -> object | None:
-    """A run of Weights & Biases, which asks nothing; None where it is not installed or does not begin."""
-    begun: list[object] = []
-    tried(lambda: begun.append(wandb_run(folder, mode)))
-    return begun[0] if begun else None
+    """A run of Weights & Biases, which asks nothing; None where it is not installed.
 
-
-def wandb_run(folder: Path, mode: str) -> object | None:
-    """Without an account known to this machine "online" is offline too: `wandb sync` can send it later."""
+    Without an account known to this machine "online" is offline too: `wandb sync` can send it later.
+    """
     try:
         import wandb
     except ImportError:
@@ -129,11 +125,10 @@ def has_account(wandb: ModuleType) -> bool:
         return bool(wandb.api.api_key)
 
 
-def tried(call: Callable[[], object]) -> bool:
-    """Whether it went well; if not, one line says so, and the run goes on without."""
+def tried(call: Callable[[], object]) -> object | None:
+    """What comes of it; if it fails, one line says so, and the run goes on without."""
     try:
-        call()
+        return call()
     except Exception as error:      # whatever another program's trouble is, it is none of the run's
         print(f"Weights & Biases is left out from here on: {str(error)[:200]!r}", file=sys.stderr)
-        return False
-    return True
+        return None

@@ -63,7 +63,8 @@ def documents(source: str | Path | Iterable[str], fold: bool = False,
         if source in known:
             yield from (doc.casefold() if fold else doc for doc in load(source))
             return
-        source = cleaning.of_files(Path(source), known, done)
+        source = (doc for file in cleaning.text_files(Path(source), known)
+                  for doc in cleaning.of_file(file, done))
     for raw in source:
         text, found = clean(raw, fold)
         done.update(found)

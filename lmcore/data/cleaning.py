@@ -52,30 +52,25 @@ def said(done: Counter) -> str:
     return ", ".join(f"{n:,} {SAID[what]}" for what, n in done.items()) or "nothing to repair"
 
 
-def of_files(path: Path, known: list[str], done: Counter) -> Iterator[str]:
-    """The documents of a file, or of all texts in a folder, as they stand, one at a time.
-
-    Raises: FileNotFoundError if there is none; ValueError if a file is no text, or empty.
-    """
-    for file in text_files(path, known):
-        yield from of_file(file, done)
-
-
 def text_files(path: Path, known: list[str]) -> list[Path]:
-    """The file itself, or the texts in a folder and below it, in order."""
+    """The file itself, or the texts in a folder and below it, in order.
+
+    Raises: FileNotFoundError if there is none.
+    """
     if path.is_dir():
         if found := sorted(file for file in path.rglob("*") if file.suffix in ENDINGS):
             return found
         raise FileNotFoundError(f"no text in {path}: its texts end in {' or '.join(ENDINGS)}")
     if not path.is_file():
-        beside = [other.name for other in path.parent.iterdir()] if path.parent.is_dir() else []
-        known = [*known, *beside]
-        raise FileNotFoundError(f"no data set and no file {str(path)!r}{read.near(path.name, known)}")
+        raise read.unknown(path, known)
     return [path]
 
 
 def of_file(file: Path, done: Counter) -> Iterator[str]:
-    """The blocks of a file between its blank lines, or, if there is only one, its lines."""
+    """The blocks of a file between its blank lines, or, if there is only one, its lines; one at a time.
+
+    Raises: ValueError if it is no text, or empty.
+    """
     kind, block, any_text = encoding(file), [], False
     by_blocks = has_blocks(file, kind)
     done.update(["windows-1252"] * (kind == "cp1252"))
@@ -92,7 +87,7 @@ def of_file(file: Path, done: Counter) -> Iterator[str]:
     if block:
         yield "".join(block)
     if not any_text:
-        raise ValueError(f"{file} is empty; put one document on each line, or blank lines between documents")
+        raise read.empty(file)
 
 
 def has_blocks(file: Path, kind: str) -> bool:

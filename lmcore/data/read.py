@@ -51,13 +51,22 @@ def own_text(file: Path, known: list[str]) -> list[str]:
     if file.is_dir():
         raise IsADirectoryError(f"{file} is a folder; give one text file, such as {file / 'my.txt'}")
     if not file.is_file():
-        beside = [other.name for other in file.parent.iterdir()] if file.parent.is_dir() else []
-        raise FileNotFoundError(f"no data set and no file {str(file)!r}{near(file.name, known + beside)}")
+        raise unknown(file, known)
     text = decode(file).replace("\r\n", "\n").replace("\r", "\n").strip()
     if not text:
-        raise ValueError(f"{file} is empty; put one document on each line, or blank lines between documents")
+        raise empty(file)
     found = blocks(text)
     return found if len(found) > 1 else [line.strip() for line in lines(text)]
+
+
+def unknown(file: Path, known: list[str]) -> FileNotFoundError:
+    """That there is neither such a file nor a data set of that name; names like it are offered."""
+    beside = [other.name for other in file.parent.iterdir()] if file.parent.is_dir() else []
+    return FileNotFoundError(f"no data set and no file {str(file)!r}{near(file.name, known + beside)}")
+
+
+def empty(file: Path) -> ValueError:
+    return ValueError(f"{file} is empty; put one document on each line, or blank lines between documents")
 
 
 def decode(file: Path) -> str:

@@ -1,16 +1,14 @@
 """A tokenizer of any kind: by its name, trained on more text than memory holds, or from its file."""
 import json
 from collections.abc import Callable, Iterable, Iterator
-from itertools import islice
+from itertools import chain
 from pathlib import Path
-from typing import Literal
 
 from lmcore.bpe import BPETokenizer
 from lmcore.data.analysis import analyze
 from lmcore.tokenizers import CharTokenizer, SentencePieceTokenizer, WordTokenizer
 
 Tokenizer = CharTokenizer | WordTokenizer | BPETokenizer | SentencePieceTokenizer
-Kind = Literal["char", "word", "bpe", "sentencepiece"]
 KINDS = {"char": CharTokenizer, "word": WordTokenizer, "bpe": BPETokenizer,
          "sentencepiece": SentencePieceTokenizer}
 SAMPLE = 20_000_000     # characters from which a vocabulary is learned
@@ -42,7 +40,7 @@ def tokenizer_for(read: Callable[[], Iterable[str]], kind: str | None = None, vo
     return train_tokenizer(kind, read(), vocab_size, min_count), reason
 
 
-def train_tokenizer(kind: Kind, docs: Iterable[str], vocab_size: int = 1_000,
+def train_tokenizer(kind: str, docs: Iterable[str], vocab_size: int = 1_000,
                     min_count: int | None = None) -> Tokenizer:
     """A tokenizer of a kind, of documents that need not fit in memory.
 
@@ -54,16 +52,10 @@ def train_tokenizer(kind: Kind, docs: Iterable[str], vocab_size: int = 1_000,
     if kind not in KINDS:
         raise ValueError(f"no tokenizer {kind!r}; there are {', '.join(KINDS)}")
     if kind == "char":
-        return CharTokenizer.train(["".join(set().union(*map(set, some))) for some in batched(docs)])
+        return CharTokenizer.train(set(chain.from_iterable(docs)))
     if kind == "word":
         return WordTokenizer.train(docs, min_count=min_count)
     return KINDS[kind].train(list(first(docs, SAMPLE)), vocab_size=vocab_size)
-
-
-def batched(docs: Iterable[str], n: int = 1_000) -> Iterator[list[str]]:
-    docs = iter(docs)
-    while some := list(islice(docs, n)):
-        yield some
 
 
 def first(docs: Iterable[str], characters: int) -> Iterator[str]:
