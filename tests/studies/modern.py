@@ -212,7 +212,7 @@ def best(seed: int, **changes: object) -> dict:
     parts = lm.data.splits("shakespeare", how="lecture")
     tok = text("shakespeare").tok
     torch.manual_seed(seed)
-    model = lm.GPT(lm.preset("mini", vocab_size=tok.vocab_size))
+    model = lm.GPT(lm.preset("mini", vocab_size=tok.vocab_size, block_size=changes.pop("block_size", 256)))
     config = lm.TrainConfig(**RECIPES["mini"] | BEST | {"seed": seed} | changes)
     start = time.process_time()
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):

@@ -22,11 +22,12 @@ from lmcore.log import history
 import torch
 
 RECORD = Path(__file__).resolve().parents[2] / "data/runs/19m.json"
-MOMENTS, PROMPT, WRITTEN = 8, "The city of", 80
-OURS = lm.TrainConfig(steps=3_200, batch_size=8, sampling="stream", optimiser="muon", learning_rate=5e-3,
-                      table_rate=0.6, schedule="linear", warmup=0.02, eval_every=400, eval_docs=12,
+MOMENTS = (0, 1 / 6, 1 / 3, 1 / 2, 5 / 8, 3 / 4, 7 / 8, 1)     # shares of the steps
+PROMPT, WRITTEN = "The city of", 80
+OURS = lm.TrainConfig(steps=2_400, batch_size=8, sampling="stream", optimiser="muon", learning_rate=5e-3,
+                      table_rate=0.6, schedule="linear", warmup=0.0267, eval_every=400, eval_docs=12,
                       log_every=1)
-RECIPES = {"cpu": OURS, "gpu": replace(OURS, steps=6_400, batch_size=16, compile=True, device="cuda"),
+RECIPES = {"cpu": OURS, "gpu": replace(OURS, steps=6_000, batch_size=16, compile=True, device="cuda"),
            "tiny": replace(OURS, steps=16, batch_size=2, eval_every=2, eval_docs=2, wandb="off")}
 
 
@@ -60,35 +61,45 @@ def main(folder: Path, which: str) -> None:
     tok, out = load_tokenizer(folder / "text/tokenizer.json"), folder / "run"
     record = folder / "moments.json"
     found = json.loads(record.read_text()) if record.is_file() else {"moments": [], "seconds": 0.0}
-    while len(found["moments"]) < MOMENTS:
-        until = config.steps * (len(found["moments"]) + 1) // MOMENTS
+    for at in (round(share * config.steps) for share in MOMENTS):
+        if any(moment["step"] == at for moment in found["moments"]):
+            continue
         start = time.perf_counter()
-        if (out / lm.checkpoint.LAST).is_dir():
-            run = lm.resume(out, files, until, eval_every=config.eval_every, eval_docs=config.eval_docs)
-        else:
-            run = lm.fit(build(tok, tiny), files, tok, config, out, until)
+        model = trained(out, files, tok, config, at, tiny) if at else build(tok, tiny)
         found["seconds"] += time.perf_counter() - start
-        if run.ended == "interrupted":
-            record.write_text(json.dumps(found))
-            sys.exit(130)
-        text = lm.generate(run.model, tok, PROMPT, WRITTEN, temperature=0.8, top_p=0.95, seed=1)
-        found["moments"].append({"step": run.step, "text": text})
+        if model:
+            text = lm.generate(model, tok, PROMPT, WRITTEN, temperature=0.8, top_p=0.95, seed=1)
+            found["moments"].append({"step": at, "text": text})
+            print(f"step {at}: {text!r}", flush=True)
         record.write_text(json.dumps(found))
-        print(f"step {run.step}: {text!r}", flush=True)
+        if not model:
+            sys.exit(130)
     model, tok = lm.checkpoint.load(out)
-    model.to("cuda" if which == "gpu" else "cpu")
+    about = json.loads((out / "config.json").read_text())
+    device = "cuda" if which == "gpu" else "cpu"
     scores = {"val": lm.data.splits("wikipedia")["val"], "wikitext-2": wikitext()}
     for name, docs in ((name, docs) for name, docs in scores.items() if docs):
-        score = lm.evaluate(model, docs[:2] if tiny else docs, tok)
+        with torch.autocast(device, torch.bfloat16, enabled=about["train"]["precision"] == "bfloat16"):
+            score = lm.evaluate(model.to(device), docs[:2] if tiny else docs, tok)
         found[name] = {"nats_per_token": score.nats_per_token, "bits_per_byte": score.bits_per_byte,
                        "bits_per_byte_interval": score.bits_per_byte_interval, "documents": score.docs}
     text = {part: json.loads(file.with_suffix(".json").read_text()) for part, file in files.items()}
-    found |= {"config": json.loads((out / "config.json").read_text()), "history": thinned(history(out)),
-              "text": text,
+    found["moments"].sort(key=lambda moment: moment["step"])
+    found |= {"config": about, "history": thinned(history(out)), "text": text,
               "machine": platform.processor() or platform.machine()}
     (folder / "19m.json" if tiny else RECORD).write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     if not tiny:
         lm.checkpoint.save(RECORD.with_suffix(""), model.cpu(), tok, half=True)
+
+
+def trained(out: Path, files: dict[str, Path], tok: lm.SentencePieceTokenizer, config: lm.TrainConfig,
+            until: int, tiny: bool) -> lm.GPT | None:
+    """The model after so many steps of the run in `out`, or nothing if somebody stopped it before."""
+    if (out / lm.checkpoint.LAST).is_dir():
+        run = lm.resume(out, files, until, steps=config.steps, warmup=config.warmup)
+    else:
+        run = lm.fit(build(tok, tiny), files, tok, config, out, until)
+    return None if run.ended == "interrupted" else run.model
 
 
 def thinned(lines: list[dict], first: int = 10, every: int = 20) -> list[dict]:
