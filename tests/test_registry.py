@@ -41,6 +41,7 @@ def register(monkeypatch, tmp_path):
     """Makes a registry of one file and one set of it; cache, mirror and data folder are empty."""
     def make(**entry) -> str:
         entry = {"form": "exact", "sha256": hashlib.sha256(TEXT).hexdigest(), "bytes": len(TEXT)} | entry
+        entry = {key: value for key, value in entry.items() if value is not None}
         both = {"files": {"set/file.txt": entry},
                 "sets": {"set": {"files": ["set/file.txt"], "read": "lines"}}}
         monkeypatch.setattr(files, "registry", lambda: both)
@@ -135,6 +136,18 @@ def test_a_member_is_taken_out_of_its_archive(register, served):
     assert lm.data.path(file).read_bytes() == TEXT
 
 
+def test_a_member_without_a_sum_is_believed_for_its_archive_but_not_another(register, served, tmp_path):
+    folder, address = served
+    archive = zipped({"file.txt": TEXT})
+    file = register(urls=[f"{address}/a.zip"], form="member", member="file.txt", sha256=None,
+                    download_sha256=hashlib.sha256(archive).hexdigest())
+    put(folder / "a.zip", zipped({"file.txt": b"no"}))
+    with pytest.raises(lm.data.Unavailable, match="known hash"):
+        lm.data.path(file)
+    put(folder / "a.zip", archive)
+    assert lm.data.path(file).read_bytes() == TEXT and lm.data.path(file) == tmp_path / "cache" / file
+
+
 def test_a_derived_file_is_made_by_its_recipe(register, served):
     folder, address = served
     file = register(urls=[f"{address}/a.zip"], form="derived", recipe="sonetos",
@@ -203,7 +216,7 @@ def test_unknown_names_are_answered_with_the_near_ones():
 def test_every_file_is_registered_in_full(file):
     entry = REGISTRY["files"][file]
     assert entry["form"] in FORMS and entry["licence"] and entry["what"]
-    assert re.fullmatch("[0-9a-f]{64}", entry["sha256"])
+    assert re.fullmatch("[0-9a-f]{64}", entry.get("sha256") or entry["download_sha256"])
     assert all(url.startswith("https://") for url in entry.get("urls", []))
     assert entry.get("urls") or entry["instead"] in REGISTRY["sets"]
     assert not Path(file).is_absolute() and ".." not in Path(file).parts
