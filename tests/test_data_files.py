@@ -19,7 +19,7 @@ def write(path, content: bytes):
 
 
 def test_cleaning_counts_what_it_did():
-    text, done = lm.data.clean(ODD)
+    text, done = lm.data.clean(ODD.decode(errors="replace"))
     assert text == "One\ntwo café �!\nthree\n\nfour� five\n"
     assert done == {"byte-order marks": 1, "line ends": 2, "unreadable": 2}
     assert lm.data.said(done).startswith("1 byte-order marks taken away, 2 unreadable")

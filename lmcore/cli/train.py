@@ -15,7 +15,7 @@ from tyro.conf import OmitArgPrefixes, Positional, arg
 from lmcore import data
 from lmcore.checkpoint import LAST, Tokenizer
 from lmcore.cli.models import SOURCE, model_of, tokens_of
-from lmcore.cli.texts import Int, Str, Text, TokenizerName, option, written
+from lmcore.cli.texts import Str, Vocabulary, option, written
 from lmcore.config import GPTConfig, TrainConfig, preset
 from lmcore.generate import generate
 from lmcore.gpt import GPT
@@ -52,7 +52,7 @@ def given(choices: object) -> dict:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Train:
+class Train(Vocabulary):
     """Train a model on a text. All else is chosen by the text's size and the machine, and said beforehand.
 
     Ctrl-C ends a run so that it can go on: lmcore train --resume runs/book
@@ -64,10 +64,6 @@ class Train:
                           "lmcore train --resume runs/book --steps 20000")
 
     text: Positional[Annotated[str | None, option("TEXT", help=TEXTS)]] = None
-    fold: bool = False                  # make capitals small
-    tokenizer: TokenizerName = None     # a kind, or a file; if not given, what `lmcore analyze` suggests
-    vocab_size: Int = None              # V, tokens to learn (bpe, sentencepiece)
-    min_count: Int = None               # rarer words are unknown (word)
     preset: Str = None                  # one of those that `lmcore info` lists
     minutes: float = 10                 # how long it may take, if neither --steps nor --epochs says so
     out: Str = None                     # the folder of the run; if not given, runs/ and the text's name
@@ -125,10 +121,9 @@ class Train:
         """The token files of the text: those that were prepared, or written now into the run's folder."""
         folder = Path(self.text)
         if not (folder / "train.bin").is_file():
-            folder, text = out / "text", Text(text=self.text, fold=self.fold)
-            asked = self.tokenizer, self.vocab_size, self.min_count
-            tok, why = (tok, f"of {self.from_}") if tok else data.tokenizer_for(text.read, *asked)
-            written(text, tok, why, folder)
+            folder = out / "text"
+            tok, why = (tok, f"of {self.from_}") if tok else self.learned()
+            written(self, tok, why, folder)
         elif self.fold or self.tokenizer or self.vocab_size or self.min_count:
             raise ValueError(f"{folder} is prepared already: leave out the options of texts and tokenizers")
         out.mkdir(parents=True, exist_ok=True)

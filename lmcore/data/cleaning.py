@@ -27,15 +27,13 @@ FEW, LONG = 50, 100_000     # documents fewer than this, or longer in characters
 ENDINGS = (".txt", ".md")
 
 
-def clean(text: str | bytes, fold: bool = False) -> tuple[str, Counter]:
+def clean(text: str, fold: bool = False) -> tuple[str, Counter]:
     """The text with one kind of line end, no byte-order mark, repaired; and how often what was done.
 
-    Bytes are read as UTF-8; each stretch that is none becomes �, and is counted. With `fold`, capitals
-    become small letters, so "The" and "the" are one word.
+    A � stands where something could not be read. With `fold`, capitals become small letters, so "The" and
+    "the" are one word.
     """
     done = Counter()
-    if isinstance(text, bytes):
-        text = text.decode(errors="replace")
     if text.startswith("\ufeff"):
         text, done["byte-order marks"] = text.lstrip("\ufeff"), 1
     done["unreadable"] = text.count("\ufffd")
