@@ -41,6 +41,8 @@ def test_no_file_names_the_machine_it_was_written_on():
 def test_no_file_is_large():
     for path in tracked():
         limit = 4_500_000 if "runs" in path.parts else 400_000
+        if path.parts[-2:] == ("19m", "model.safetensors"):     # two bytes for each of its parameters
+            limit = 40_000_000
         assert path.stat().st_size <= limit, f"{path.relative_to(ROOT)} has {path.stat().st_size:,} bytes"
 
 

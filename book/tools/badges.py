@@ -17,7 +17,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 NAME = r"[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+"
-STAMPED = ["README.md", "CITATION.cff", "book/*.md", "chapters/*.ipynb", "chapters/text/*.md",
+STAMPED = ["README.md", "CITATION.cff", "data/registry.toml", "book/*.md", "chapters/*.ipynb", "chapters/text/*.md",
            "chapters/exercises/*.ipynb", "chapters/exercises/*.md"]
 
 
