@@ -94,9 +94,8 @@ def test_chapter_01_runs_to_its_end_alone(path: Path, tmp_path: Path, base: Path
     assert installed(tmp_path) == {"lmcore"}, "and torch, above all, stays as it is"
 
 
-@pytest.mark.parametrize("path", [p for p in WRITTEN if p.stem != "01_bigrams"], ids=lambda p: p.stem)
-def test_every_other_chapter_sets_itself_up_alone(path: Path, tmp_path: Path, base: Path, source: str):
-    nb = nbformat.read(path, 4)
+def test_another_chapter_sets_itself_up_alone(tmp_path: Path, base: Path, source: str):
+    nb = nbformat.read(WRITTEN[-1], 4)          # any one: a rule of chapters gives all the same set-up cell
     nb.cells = [c for c in nb.cells if "setup" in ch.tags(c)]
     nb.cells.append(nbformat.v4.new_code_cell("print(lm.__file__, len(lm.data.load('names')))"))
     out = run_alone(nb, tmp_path, base, source).cells[-1].outputs[0].text
