@@ -181,10 +181,6 @@ def test_capitals_and_articles_follow_the_word():
         f"{a} {b}" for a in ("An apple", "A pear") for b in ("an apple", "a pear")}
 
 
-def test_categories_are_the_words_of_each_kind():
-    assert load(TOY).categories["person"] == ["Ana", "Tom"] and load(TOY).categories["animal"] == ["fox"]
-
-
 @pytest.mark.parametrize("text, sound", [
     ("One day, Ana lost a red kite.", True),
     ("One day, Ana lost an red kite.", False),

@@ -45,7 +45,6 @@ class Grammar:
         tables = Tables(source, name)
         compiled = Compiler(tables)
         self.source, self.slots, self.code, self.entry = source, tables.slots, compiled.code, compiled.entry
-        self.categories = _categories(tables)
         self.probe_kinds = sorted({op.probe for op in self.code if isinstance(op, Choice) and op.probe})
         check(self.code, self.entry, list(self.slots))
 
@@ -207,12 +206,3 @@ def _pick(options: list[Option], throw: int) -> Option:
         if throw < 0:
             return option
     raise AssertionError("the die has more faces than the options have weight")
-
-
-def _categories(tables: Tables) -> dict[str, list[str]]:
-    """The words of each kind: of every record the last word of its first field."""
-    words: dict[str, dict[str, None]] = {}
-    for lexicon, records in tables.records.items():
-        for _, record in records:
-            words.setdefault(getattr(record, "category", lexicon), {})[str(record).split()[-1]] = None
-    return {category: list(found) for category, found in words.items()}

@@ -98,8 +98,8 @@ class Tables:
             fields = fields | self.raw["forms"].get(form, {})
             weight = self._weight(fields.get("w", 1), "lexicons", lexicon, near)
             record = Record({key: value for key, value in fields.items() if key not in ("w", "like")})
-            names = vars(record).keys() - {"category"}
-            if not names or (records and names != vars(records[0][1]).keys() - {"category"}):
+            names = vars(record).keys()
+            if not names or (records and names != vars(records[0][1]).keys()):
                 self.fail("lexicons", lexicon, f"its records need the same fields, and {entry!r} has "
                                                f"{', '.join(sorted(names)) or 'none'}", near)
             records.append((weight, record))
