@@ -1,15 +1,13 @@
 """What chapter 15's model knows, and what counting knows after the same text.
 
-    python tests/studies/nineteen_million_scores.py [MODEL [RECORD]]    data/runs/19m_scores.json, three minutes
+    python tests/studies/nineteen_million_scores.py [MODEL [RECORD]]    four minutes; data/runs/19m_scores.json
 
 MODEL is a folder of trained weights or a run, 19m of the course if not given. What a record says of counting
-is not counted again. Text: `wikipedia`, `blimp` and
-the test part of WikiText-2, raw.
+is not counted again. Text: `wikipedia`, `blimp` and the test part of WikiText-2, raw.
 """
 import json
 import platform
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 import lmcore as lm
@@ -48,7 +46,7 @@ def by_place(nats: Tensor) -> list[float]:
 
 @torch.no_grad()
 def choices(model: Model, docs: list[list[int]], tok: lm.SentencePieceTokenizer) -> tuple[Tensor, dict]:
-    """The loss at every place of documents, and of the word pairs how many stood there, how many were preferred.
+    """The loss at every place of documents; of each of WORDS how many stood there, how many were preferred.
 
     Shapes: docs, each (512,) -> (N, 512)
     """
@@ -64,7 +62,8 @@ def choices(model: Model, docs: list[list[int]], tok: lm.SentencePieceTokenizer)
             windows = model.windows(ids)[:-1][at].copy()
             windows[:, -1] = swapped
             found = model.log_probs(ids)
-            instead = torch.from_numpy(interpolate(model.levels, windows, tok.vocab_size, model.discount)).log()
+            probs = interpolate(model.levels, windows, tok.vocab_size, model.discount)
+            instead = torch.from_numpy(probs).log()
         nats.append(-found.float())
         for i, yes in zip(at, (found[at] > instead).tolist()):
             word = tok.decode([ids[i]]).strip()
