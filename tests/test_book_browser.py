@@ -22,7 +22,7 @@ from playwright.sync_api import Browser, Page
 ROOT = Path(__file__).resolve().parents[1]
 BOOK = ROOT / "book"
 CHAPTERS = sorted(p.stem for p in (ROOT / "chapters").glob("[0-9][0-9]_*.ipynb"))
-PAGES = [*sorted(p.stem for p in BOOK.glob("*.md")), *CHAPTERS, "search"]
+PAGES = [*CHAPTERS, *sorted(p.stem for p in BOOK.glob("*.md")), "search"]     # chapters first: see `page`
 AXE = (Path(axe_core_python.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
 DESK, PHONE = {"width": 1280, "height": 900}, {"width": 360, "height": 740}
 HARMLESS = re.compile(r"^\[PST\]")                               # the theme says what it does
@@ -61,7 +61,7 @@ def browser() -> Iterator[Browser]:
         yield running
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def visit(browser: Browser, site: str) -> Open:
     """Open a page; when it is closed, nothing may have failed, gone elsewhere or been said on the console."""
     @contextmanager
@@ -81,6 +81,23 @@ def visit(browser: Browser, site: str) -> Open:
     return opened
 
 
+@pytest.fixture(scope="module")
+def page(request: pytest.FixtureRequest, visit: Open) -> Iterator[Page]:
+    """A page, opened once for all tests that ask for it: pytest groups them by its number in the list."""
+    with visit(request.param) as opened:
+        yield opened
+
+
+every_page = pytest.mark.parametrize("page", PAGES, indirect=True)
+every_chapter = pytest.mark.parametrize("page", CHAPTERS, indirect=True)
+
+
+def turn(page: Page, scheme: str) -> None:
+    """Let the system turn dark or light; the page follows."""
+    page.emulate_media(color_scheme=scheme)
+    page.wait_for_function("scheme => document.documentElement.dataset.theme === scheme", arg=scheme)
+
+
 def grave(page: Page) -> list[str]:
     """What axe-core finds serious or critical."""
     page.evaluate(AXE)
@@ -93,40 +110,38 @@ def sideways(page: Page) -> bool:
     return page.evaluate("document.documentElement.scrollWidth > innerWidth")
 
 
-@pytest.mark.parametrize("name", PAGES)
-def test_a_page_is_accessible_and_fits_in_light_and_dark(visit: Open, name: str):
+@every_page
+def test_a_page_is_accessible_and_fits_in_light_and_dark(page: Page):
     for scheme in "light", "dark":
-        with visit(name, scheme) as page:
-            assert page.evaluate("document.documentElement.dataset.theme") == scheme
-            assert not sideways(page)
-            assert grave(page) == []
+        turn(page, scheme)
+        assert not sideways(page)
+        assert grave(page) == []
 
 
 @pytest.mark.parametrize("name", PAGES)
 def test_a_page_fits_a_phone(visit: Open, name: str):
-    for scheme in "light", "dark":
-        with visit(name, scheme, PHONE, has_touch=True, is_mobile=True) as page:
+    with visit(name, "dark", PHONE, has_touch=True, is_mobile=True) as page:
+        for scheme in "dark", "light":
+            turn(page, scheme)
             assert not sideways(page)
             assert page.locator("h1:visible").count() == 1
 
 
-@pytest.mark.parametrize("name", [p for p in PAGES if p != "search"])
-def test_every_figure_is_shown_and_says_what_it_shows(visit: Open, name: str):
-    with visit(name) as page:
-        images = page.locator(".bd-article img")
-        for i in range(images.count()):
-            image = images.nth(i)
-            assert image.evaluate("i => i.decode().then(() => i.naturalWidth)") > 0
-            assert len(image.get_attribute("alt") or "") > 20, image.get_attribute("src")
+@every_page
+def test_every_figure_is_shown_and_says_what_it_shows(page: Page):
+    images = page.locator(".bd-article img")
+    for i in range(images.count()):
+        image = images.nth(i)
+        assert image.evaluate("i => i.decode().then(() => i.naturalWidth)") > 0
+        assert len(image.get_attribute("alt") or "") > 20, image.get_attribute("src")
 
 
-@pytest.mark.parametrize("name", CHAPTERS)
-def test_code_of_76_characters_fits_the_column(visit: Open, name: str):
-    with visit(name) as page:
-        cut = page.eval_on_selector_all(".cell_input pre", """all => all
-            .filter(pre => pre.scrollWidth > pre.clientWidth)
-            .map(pre => Math.max(...pre.innerText.split("\\n").map(line => line.length)))""")
-        assert [width for width in cut if width <= 76] == []
+@every_chapter
+def test_code_of_76_characters_fits_the_column(page: Page):
+    cut = page.eval_on_selector_all(".cell_input pre", """all => all
+        .filter(pre => pre.scrollWidth > pre.clientWidth)
+        .map(pre => Math.max(...pre.innerText.split("\\n").map(line => line.length)))""")
+    assert [width for width in cut if width <= 76] == []
 
 
 def test_every_link_leads_somewhere(html: Path):
@@ -152,15 +167,14 @@ def test_the_notebook_to_download_is_the_one_of_the_repository(html: Path):
         assert (html / f"notebooks/{stem}.ipynb").read_bytes() == ours
 
 
-@pytest.mark.parametrize("name", CHAPTERS)
-def test_a_chapter_says_its_run_time_and_opens_on_colab(visit: Open, name: str):
-    repo, ref = badges.stamped()
+@every_chapter
+def test_a_chapter_says_its_run_time_and_opens_on_colab(page: Page):
+    (repo, ref), name = badges.stamped(), Path(page.url).stem
     minutes = nbformat.read(ROOT / f"chapters/{name}.ipynb", 4).metadata["lmcore"]["minutes"]
-    with visit(name) as page:
-        bar = page.locator(".chapter-bar")
-        assert f"ran in {minutes:g} min" in bar.inner_text()
-        colab = bar.get_by_role("link", name="Open in Colab").get_attribute("href")
-        assert colab == f"https://colab.research.google.com/github/{repo}/blob/{ref}/chapters/{name}.ipynb"
+    bar = page.locator(".chapter-bar")
+    assert f"ran in {minutes:g} min" in bar.inner_text()
+    colab = bar.get_by_role("link", name="Open in Colab").get_attribute("href")
+    assert colab == f"https://colab.research.google.com/github/{repo}/blob/{ref}/chapters/{name}.ipynb"
 
 
 def test_the_search_finds_likelihood(visit: Open):
