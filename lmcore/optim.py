@@ -86,9 +86,8 @@ class AdamW:
 class Muon(torch.optim.Optimizer):
     """For matrices: a running mean of the gradient, with all its directions made equally long.
 
-    A step is as long as AdamW's typical one, so that a rate found for AdamW serves here too. Other parameters
-    need an optimiser of their own. Its state can be saved, as that of torch's optimisers. With `half` the
-    directions are worked out in bfloat16, which is enough and faster where there are units for it.
+    A step is as long as AdamW's typical one, so that a rate found for AdamW serves here too. With `half` the
+    directions are worked out in bfloat16. Its state can be saved, as that of torch's optimisers.
 
     Raises: ValueError if lr is not above 0, momentum is outside [0, 1), or a parameter is no matrix.
     Source: Jordan et al. 2024, https://kellerjordan.github.io/posts/muon/; the length of a step: Liu et al.

@@ -17,8 +17,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 NAME = r"[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+"
-STAMPED = ["README.md", "CITATION.cff", "data/registry.toml", "book/*.md", "chapters/*.ipynb", "chapters/text/*.md",
-           "chapters/exercises/*.ipynb", "chapters/exercises/*.md"]
+STAMPED = ["README.md", "CITATION.cff", "data/registry.toml", "book/*.md", "chapters/*.ipynb",
+           "chapters/text/*.md", "chapters/exercises/*.ipynb", "chapters/exercises/*.md"]
 
 
 def stamped(root: Path = ROOT) -> tuple[str, str]:
