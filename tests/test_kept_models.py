@@ -53,3 +53,11 @@ def test_the_study_begins_as_recorded(name, tmp_path):
                  until=study.FIRST)
     recorded = json.loads((RUNS / f"{name}.json").read_text(encoding="utf-8"))["mean loss of the first steps"]
     assert abs(run.history[0]["loss"] - recorded) < 0.02
+
+
+def test_the_model_of_nineteen_million_opens_from_its_registered_files():
+    places = [lm.data.path(f"runs/19m/{name}") for name in checkpoint.FILES]
+    model, tok = checkpoint.load(places[0].parent)
+    record = json.loads((RUNS / "19m.json").read_text(encoding="utf-8"))
+    assert model.n_params == 19_804_416 and tok.vocab_size == record["config"]["model"]["vocab_size"]
+    assert checkpoint.damage(RUNS / "19m") == ""
