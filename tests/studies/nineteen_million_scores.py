@@ -1,6 +1,6 @@
 """What chapter 15's model knows, and what counting knows after the same text.
 
-    python tests/studies/nineteen_million_scores.py [MODEL [RECORD]]    four minutes; data/runs/19m_scores.json
+    python tests/studies/nineteen_million_scores.py [MODEL [RECORD]]   four minutes: data/runs/19m_scores.json
 
 MODEL is a folder of trained weights or a run, 19m of the course if not given. What a record says of counting
 is not counted again. Text: `wikipedia`, `blimp` and the test part of WikiText-2, raw.
