@@ -28,10 +28,13 @@ class Log:
         self.first, self.tokens, self.width = step, 0, 0
 
     def progress(self, step: int, loss: float, tokens: int) -> None:
-        """After a step: its loss in nats per token and the tokens it read, if it is time to show them."""
+        """After a step: its loss in nats per token and the tokens it read, if it is time to show them.
+
+        A bar is also drawn when it is full.
+        """
         self.tokens += tokens
         now = time.monotonic()
-        if now - self.shown >= (REDRAW if self.alive else PLAIN):
+        if now - self.shown >= (REDRAW if self.alive else PLAIN) or (self.alive and step == self.steps):
             self.shown = now
             self.show(self.line(step, loss))
 

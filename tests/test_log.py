@@ -50,6 +50,12 @@ def test_on_a_terminal_one_line_tells_loss_rate_and_what_is_left(tmp_path, monke
     assert [int(step) for _, step, *_ in shown] == sorted(int(step) for _, step, *_ in shown)
 
 
+def test_a_bar_is_full_at_the_end(tmp_path, monkeypatch):
+    monkeypatch.setattr("lmcore.log.REDRAW", 1e9)       # never on the way
+    said = on_a_terminal(lambda: lm.fit(model(), PARTS, TOK, replace(CONFIG, steps=3), tmp_path))
+    assert re.findall(r"\r(█*·*)  step", said) == ["█" * 20]
+
+
 def test_the_rate_is_tokens_by_seconds_of_this_session(tmp_path):
     log = Log(tmp_path, 50, 100)
     log.began -= 10
