@@ -96,6 +96,7 @@ def turn(page: Page, scheme: str) -> None:
     """Let the system turn dark or light; the page follows."""
     page.emulate_media(color_scheme=scheme)
     page.wait_for_function("scheme => document.documentElement.dataset.theme === scheme", arg=scheme)
+    page.evaluate("document.getAnimations().filter(a => a instanceof CSSTransition).forEach(a => a.finish())")
 
 
 def grave(page: Page) -> list[str]:
