@@ -24,7 +24,6 @@ from lmcore.evaluate import ratio_with_interval
 
 ROOT = Path(__file__).resolve().parents[2]
 RUNS = ROOT / "data/runs"
-MODERN = {"position": "rope", "norm": "rmsnorm", "qk_norm": True, "ffn": "relu2", "n_embd": 128}
 MUON = {"optimiser": "muon", "learning_rate": 1e-2, "schedule": "linear", "wandb": "off"}
 MODELS = {
     "coplas": {
@@ -50,7 +49,7 @@ def texts(name: str) -> tuple[dict[str, list[str]], checkpoint.Tokenizer]:
 
 def untrained(name: str, tok: checkpoint.Tokenizer) -> lm.GPT:
     torch.manual_seed(0)
-    return lm.GPT(lm.GPTConfig(vocab_size=tok.vocab_size, **MODERN, **MODELS[name]["model"]))
+    return lm.GPT(lm.preset("mini", vocab_size=tok.vocab_size, **MODELS[name]["model"]))
 
 
 def trained(name: str, parts: dict[str, list[str]], tok: checkpoint.Tokenizer,

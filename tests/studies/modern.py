@@ -21,7 +21,8 @@ from functools import cache
 from pathlib import Path
 
 import lmcore as lm
-from lmcore.optim import SCHEDULES, optimisers
+from lmcore.learner import Learner
+from lmcore.optim import SCHEDULES
 from lmcore.plan import RECIPES
 
 # isort: split
@@ -118,21 +119,12 @@ def rows(name: str, config: lm.TrainConfig, T: int):
 
 def train(name: str, model: lm.GPT, config: lm.TrainConfig) -> tuple[list[float], float]:
     """The loss of every step, and CPU seconds a step."""
-    each, losses = optimisers(model, config), []
-    rates = [[group["lr"] for group in o.param_groups] for o in each]
+    batches, losses = list(rows(name, config, model.block_size)), []
+    learner = Learner(model, config, *batches[0])
     start = time.process_time()
-    for step, (X, Y) in enumerate(rows(name, config, model.block_size)):
+    for step, (X, Y) in enumerate(batches):
         share = SCHEDULES[config.schedule](step, config.steps, int(config.warmup * config.steps))
-        for o, lrs in zip(each, rates):
-            for group, lr in zip(o.param_groups, lrs):
-                group["lr"] = share * lr
-            o.zero_grad()
-        loss = model.loss(X, Y)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip)
-        for o in each:
-            o.step()
-        losses.append(loss.item())
+        losses.append(learner.learn(X, Y, share)[0])
     return losses, (time.process_time() - start) / config.steps
 
 

@@ -18,6 +18,7 @@ from lmcore.ngrams import interpolate
 # isort: split
 import torch
 import torch.nn.functional as F
+from nineteen_million import wikitext
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
@@ -107,9 +108,7 @@ def preferred(model: Model, pairs: list[dict], tok: lm.SentencePieceTokenizer) -
 def by_counting(parts: dict[str, list[str]], tok: lm.SentencePieceTokenizer, long: list[list[int]],
                 known: dict) -> dict:
     """What counting reaches: each order on three texts; the best one by place and on minimal pairs too."""
-    file = lm.data.path("wikitext-2-raw/wiki.test.raw")
-    texts = {"val": parts["val"], "watched": parts["val"][:WATCHED],
-             "wikitext-2": lm.data.read.wikitext(file.read_bytes().decode())}
+    texts = {"val": parts["val"], "watched": parts["val"][:WATCHED], "wikitext-2": wikitext()}
     found = known if known.get("best") == BEST else {"orders": known.get("orders", {}), "best": BEST}
     for order in ORDERS:
         if str(order) in found["orders"] and (order != BEST or "words" in found):
